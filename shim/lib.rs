@@ -1,0 +1,1 @@
+//! libtpa_shim.

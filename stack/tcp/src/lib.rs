@@ -1,0 +1,2 @@
+//! Sans-IO TCP engine and wire formats.
+#![forbid(unsafe_code)]

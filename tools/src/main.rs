@@ -1,0 +1,2 @@
+//! The `tpa` command.
+fn main() {}
