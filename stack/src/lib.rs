@@ -1,5 +1,25 @@
 //! Devices, steering, neighbours, workers and sockets: everything between a
 //! socket call and a frame on the wire. See `ARCHITECTURE.md`.
 
+mod clock;
+pub mod config;
+mod control;
+pub mod counters;
+mod descriptor;
 pub mod device;
+mod errno;
+mod fork;
+mod handle;
+pub mod host;
+mod identity;
+mod instance;
+mod neighbour;
+mod options;
 pub mod packet;
+pub mod ports;
+mod worker;
+
+pub use handle::{Handle, SetId};
+pub use instance::{Purpose, Stack, StartError};
+pub use options::SocketOptions;
+pub use worker::{Busy, ConnectState, MAX_WAIT_FDS, Queued, Worker, WorkerGuard};

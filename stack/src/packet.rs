@@ -15,6 +15,15 @@ pub struct PoolOps {
     pub free: unsafe fn(handle: NonNull<c_void>),
 }
 
+struct HeapBuffer(Box<[u8]>);
+
+static HEAP: PoolOps = PoolOps { free: free_heap };
+
+unsafe fn free_heap(handle: NonNull<c_void>) {
+    // SAFETY: `Packet::copy_of` leaked this box, and a packet is freed once.
+    drop(unsafe { Box::from_raw(handle.cast::<HeapBuffer>().as_ptr()) });
+}
+
 bitflags::bitflags! {
     /// What a device knows of a frame beside its bytes.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +74,17 @@ impl Packet {
     ) -> Self {
         debug_assert!(len <= capacity);
         Self { data, len, capacity, flags, handle, pool }
+    }
+
+    /// A copy on the heap, for when the device's own buffers run short.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mut boxed = Box::new(HeapBuffer(bytes[..len as usize].into()));
+        let data = NonNull::from(&mut *boxed.0).cast();
+        let handle = NonNull::from(Box::leak(boxed)).cast();
+        // SAFETY: the leaked box owns `len` bytes at `data` until `free_heap`
+        // takes it back.
+        unsafe { Self::from_raw(data, len, len, PacketFlags::default(), handle, &HEAP) }
     }
 
     /// Length of the frame in bytes.
@@ -139,5 +159,26 @@ impl AsRef<[u8]> for Packet {
     #[inline]
     fn as_ref(&self) -> &[u8] {
         self.bytes()
+    }
+}
+
+impl tpa_tcp::Payload for Packet {
+    /// The buffer and the pool's own header beside it.
+    #[inline]
+    fn true_size(&self) -> usize {
+        self.capacity as usize + 128
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Packet;
+
+    #[test]
+    fn a_heap_copy_holds_the_bytes_of_the_original() {
+        let packet = Packet::copy_of(b"frame");
+        assert_eq!(packet.bytes(), b"frame");
+        assert_eq!(packet.capacity(), 5);
+        assert!(Packet::copy_of(&[]).is_empty());
     }
 }

@@ -1,2 +1,59 @@
-//! The `tpa` command.
-fn main() {}
+//! The `tpa` command: looks into programs that run under libtpa_shim, and
+//! checks configurations.
+
+mod conf;
+mod stat;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Looks into programs that run under libtpa_shim, and checks configurations.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the counters of programs that run on the stack
+    Stat {
+        /// One object a process, with all counters, for machines
+        #[arg(long)]
+        json: bool,
+        /// Only this process
+        pid: Option<u32>,
+    },
+    /// Work on configurations
+    #[command(subcommand)]
+    Conf(Conf),
+}
+
+#[derive(Subcommand)]
+enum Conf {
+    /// Says whether a configuration is right, and prints it with all defaults
+    ///
+    /// Without FILE: the one that a program started here and now would find,
+    /// with what the environment (TPA_LISTEN and its like) sets above it.
+    Check {
+        /// The file, such as /etc/tpa/tpa.conf
+        file: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Stat { json, pid } => stat::print(pid, json),
+        Command::Conf(Conf::Check { file }) => conf::check(file.as_deref()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("tpa: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,6 +5,12 @@
 //! worker owns. It is only ever called under the worker's lock. What belongs
 //! to the device as a whole (steering, addresses) is in [`Opened`].
 
+pub(crate) mod open;
+#[cfg(test)]
+pub(crate) mod wire;
+
+pub mod memif;
+
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 
@@ -136,6 +142,10 @@ pub trait Steering: Send + Sync {
 
     /// Ends it.
     fn remove_port_block(&self, first: u16) -> std::io::Result<()>;
+
+    /// The addresses that are ours on the interface; called at the start and
+    /// whenever they change.
+    fn set_local_addresses(&self, addresses: &[Ipv4Addr]) -> std::io::Result<()>;
 }
 
 /// Ports per steering block for outgoing connections; aligned.

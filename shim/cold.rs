@@ -1,0 +1,89 @@
+//! Facts of a connection that are seldom set and never needed on the hot path:
+//! a number's `COLD` flag says whether there are any.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use once_cell::sync::Lazy;
+use tpa_stack::Handle;
+
+use crate::options;
+use crate::stream::Stream;
+use crate::table::{self, Flag, Slot};
+
+/// What a program set that only the shim needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cold {
+    /// `SO_RCVTIMEO`; `None`: no limit.
+    pub receive_timeout: Option<Duration>,
+    /// `SO_SNDTIMEO`; `None`: no limit.
+    pub send_timeout: Option<Duration>,
+    /// `SO_REUSEADDR`, to be read back.
+    pub reuse_address: bool,
+    /// `SO_REUSEPORT`, to be read back.
+    pub reuse_port: bool,
+}
+
+static FACTS: Lazy<DashMap<u64, Cold>> = Lazy::new(DashMap::new);
+
+/// The facts of a connection.
+#[inline]
+pub fn of(stream: Stream) -> Cold {
+    if table::flag(stream.fd, Flag::COLD) { look_up(stream.handle) } else { Cold::default() }
+}
+
+fn look_up(handle: Handle) -> Cold {
+    FACTS.get(&handle.to_bits()).map_or_else(Cold::default, |facts| *facts)
+}
+
+/// Changes the facts of a connection.
+pub fn change(stream: Stream, change: impl FnOnce(&mut Cold)) {
+    change(&mut FACTS.entry(stream.handle.to_bits()).or_default());
+    table::set_flag_shared(stream.fd, Flag::COLD, true);
+}
+
+/// The connection is gone.
+pub fn forget(handle: Handle) {
+    if let Some(facts) = Lazy::get(&FACTS) {
+        facts.remove(&handle.to_bits());
+    }
+}
+
+/// Takes over what was set on the kernel socket that `stream` was.
+pub fn adopt(stream: Stream, before: Slot) {
+    if options::is_untouched(before) {
+        return;
+    }
+    let facts = of_kernel_socket(stream.fd);
+    if facts != Cold::default() {
+        change(stream, |cold| *cold = facts);
+    }
+}
+
+/// What is set on a kernel socket.
+pub fn of_kernel_socket(fd: RawFd) -> Cold {
+    Cold {
+        receive_timeout: options::kernel_timeout(fd, libc::SO_RCVTIMEO),
+        send_timeout: options::kernel_timeout(fd, libc::SO_SNDTIMEO),
+        reuse_address: options::kernel_int(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR) == Some(1),
+        reuse_port: options::kernel_int(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT) == Some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_there_from_the_first_change_until_the_connection_goes() {
+        let stream = Stream { fd: 930_001, handle: Handle::from_bits(0x77) };
+        assert_eq!(of(stream), Cold::default());
+        change(stream, |cold| cold.reuse_port = true);
+        change(stream, |cold| cold.receive_timeout = Some(Duration::from_micros(5)));
+        assert!(of(stream).reuse_port && of(stream).receive_timeout == Some(Duration::from_micros(5)));
+        forget(stream.handle);
+        assert_eq!(of(stream), Cold::default());
+        table::clear_flags(stream.fd);
+    }
+}

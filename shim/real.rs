@@ -1,0 +1,158 @@
+//! The functions that our hooks stand in front of: libc's own, or those of a
+//! library that is preloaded after us.
+//!
+//! One flat table of addresses, filled by [`resolve_all`] when the library is
+//! loaded and, for calls that other libraries' constructors make even earlier,
+//! at first use. No allocation, no lock. A symbol that this libc lacks resolves
+//! to a function that fails with `ENOSYS`.
+
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use libc::{
+    epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t,
+    timespec, timeval,
+};
+
+macro_rules! real_functions {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[derive(Clone, Copy)]
+        enum Symbol { $($name),* }
+
+        /// Names of the table's entries, each ended by NUL.
+        const NAMES: &[&str] = &[$(concat!(stringify!($name), "\0")),*];
+
+        static ADDRESSES: [AtomicPtr<c_void>; NAMES.len()] =
+            [const { AtomicPtr::new(null_mut()) }; NAMES.len()];
+
+        $(
+            #[doc = concat!("The real `", stringify!($name), "`.")]
+            ///
+            /// # Safety
+            ///
+            /// As the C function.
+            #[inline(always)]
+            pub unsafe fn $name($($argument: $type),*) -> $result {
+                let address = address_of(Symbol::$name);
+                // SAFETY: the address is that of the C function of this name and type.
+                let function = unsafe {
+                    std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($type),*) -> $result>(address)
+                };
+                // SAFETY: the caller's promise.
+                unsafe { function($($argument),*) }
+            }
+        )*
+    };
+}
+
+real_functions! {
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn listen(fd: c_int, backlog: c_int) -> c_int;
+    fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int;
+    fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int;
+    fn shutdown(fd: c_int, how: c_int) -> c_int;
+    fn getsockname(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    fn getpeername(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int;
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut socklen_t) -> c_int;
+    fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: socklen_t) -> c_int;
+
+    fn close(fd: c_int) -> c_int;
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;
+    fn closefrom(first: c_int) -> ();
+    fn dup(fd: c_int) -> c_int;
+    fn dup2(old: c_int, new: c_int) -> c_int;
+    fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int;
+    fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int;
+
+    fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t;
+    fn readv(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t;
+    fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t;
+    fn recvfrom(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, address: *mut sockaddr, address_length: *mut socklen_t) -> ssize_t;
+    fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t;
+    fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t;
+    fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int) -> ssize_t;
+    fn __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int, address: *mut sockaddr, address_length: *mut socklen_t) -> ssize_t;
+    fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t;
+    fn writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t;
+    fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t;
+    fn sendto(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, address: *const sockaddr, address_length: socklen_t) -> ssize_t;
+    fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t;
+
+    fn epoll_create(size: c_int) -> c_int;
+    fn epoll_create1(flags: c_int) -> c_int;
+    fn epoll_ctl(epfd: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int;
+    fn epoll_wait(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int;
+    fn epoll_pwait(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: c_int, mask: *const sigset_t) -> c_int;
+    fn epoll_pwait2(epfd: c_int, events: *mut epoll_event, room: c_int, timeout: *const timespec, mask: *const sigset_t) -> c_int;
+    fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int;
+    fn ppoll(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int;
+    fn __poll_chk(fds: *mut pollfd, count: nfds_t, timeout: c_int, room: size_t) -> c_int;
+    fn __ppoll_chk(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: size_t) -> c_int;
+    fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int;
+    fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int;
+
+    fn _exit(status: c_int) -> !;
+    fn _Exit(status: c_int) -> !;
+}
+
+#[inline(always)]
+fn address_of(symbol: Symbol) -> *mut c_void {
+    let address = ADDRESSES[symbol as usize].load(Ordering::Relaxed);
+    if address.is_null() { resolve(symbol as usize) } else { address }
+}
+
+/// Looks every function up. Called once by the library's constructor.
+pub fn resolve_all() {
+    for index in 0..NAMES.len() {
+        resolve(index);
+    }
+}
+
+#[cold]
+fn resolve(index: usize) -> *mut c_void {
+    // SAFETY: the name ends with NUL; RTLD_NEXT needs nothing else.
+    let mut address = unsafe { libc::dlsym(libc::RTLD_NEXT, NAMES[index].as_ptr().cast::<c_char>()) };
+    if address.is_null() {
+        address = missing as *mut c_void;
+    }
+    ADDRESSES[index].store(address, Ordering::Relaxed);
+    address
+}
+
+/// What a program gets that calls a function which its libc lacks.
+extern "C" fn missing() -> isize {
+    nix::errno::Errno::ENOSYS.set();
+    -1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolved_function_does_what_libc_does() {
+        let mut pipe = [0; 2];
+        // SAFETY: room for two descriptors.
+        assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+        let mut byte = 0_u8;
+        // SAFETY: both buffers are one byte long.
+        unsafe {
+            assert_eq!(write(pipe[1], (&raw const *b"x").cast(), 1), 1);
+            assert_eq!(read(pipe[0], (&raw mut byte).cast(), 1), 1);
+            assert_eq!(close(pipe[0]), 0);
+            assert_eq!(close(pipe[1]), 0);
+        }
+        assert_eq!(byte, b'x');
+    }
+
+    #[test]
+    fn a_missing_function_fails_with_enosys() {
+        assert_eq!(missing(), -1);
+        assert_eq!(nix::errno::Errno::last(), nix::errno::Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,173 @@
+//! When and whether the stack runs: configuration, policy, the start at first
+//! use, and what becomes of sockets that cannot be accelerated.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use once_cell::sync::OnceCell;
+use tpa_stack::Stack;
+use tpa_stack::config::{self, Config, Decision, Policy};
+
+use crate::{fork, logging};
+
+/// What a call on a socket that should be accelerated fails with under
+/// `strict`, when the stack cannot run: "Network is down".
+const CANNOT_RUN: Errno = Errno::ENETDOWN;
+
+thread_local! {
+    /// This thread is inside the start of the stack: what it opens is the
+    /// stack's own. Without a destructor, so that it can be read at any time.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The configuration of this process, when it concerns this program.
+pub struct Settings {
+    config: Config,
+    policy: Policy,
+    program: String,
+}
+
+static SETTINGS: OnceCell<Option<Settings>> = OnceCell::new();
+/// Microseconds to poll before a sleep; known once the stack runs.
+static SPIN_US: AtomicU32 = AtomicU32::new(0);
+/// Held while the stack starts, and over fork(2).
+static STARTING: Mutex<()> = Mutex::new(());
+/// The stack was tried and cannot run in this process.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the calling thread is inside the start of the stack.
+pub fn is_inside() -> bool {
+    INSIDE.with(Cell::get)
+}
+
+/// The settings of this process, read at the first listen(2) or connect(2) that
+/// could matter; `None` when this program is the kernel's.
+pub fn settings() -> Option<&'static Settings> {
+    if is_inside() {
+        return None;
+    }
+    SETTINGS.get_or_init(load_settings).as_ref()
+}
+
+fn load_settings() -> Option<Settings> {
+    logging::init();
+    let program = config::program_name();
+    let config = match config::load() {
+        Ok(config) => config?,
+        Err(error) => {
+            log::error!("{error}; every socket stays with the kernel");
+            return None;
+        }
+    };
+    let policy = Policy::new(&config);
+    if !policy.concerns(&program) {
+        return None;
+    }
+    fork::install();
+    Some(Settings { config, policy, program })
+}
+
+impl Settings {
+    /// Whether a listener at this address should be accelerated.
+    pub fn wants_listener(&self, local: SocketAddr) -> bool {
+        tell("listener", local, self.policy.decide_listen(&self.program, local))
+    }
+
+    /// Whether a connection to this address should be accelerated.
+    pub fn wants_connection(&self, remote: SocketAddr) -> bool {
+        tell("connection", remote, self.policy.decide_connect(&self.program, remote))
+    }
+
+    /// Whether what cannot be accelerated is an error.
+    pub fn is_strict(&self) -> bool {
+        self.config.strict
+    }
+
+    /// A socket that should be accelerated cannot be. Says so, and returns what
+    /// is to become of it: under `strict` the error that its call fails with.
+    pub fn decline(&self, what: &str, address: SocketAddr, why: &str, errno: Errno) -> Result<(), Errno> {
+        if self.is_strict() {
+            log::error!("{what} {address} cannot be accelerated: {why}");
+            return Err(errno);
+        }
+        log::warn!("{what} {address} stays with the kernel: {why}");
+        Ok(())
+    }
+}
+
+fn tell(what: &str, address: SocketAddr, decision: Decision) -> bool {
+    if decision.accelerate {
+        log::info!("{what} {address} is to be accelerated");
+    } else {
+        log::debug!("{what} {address} stays with the kernel: {}", decision.reason);
+    }
+    decision.accelerate
+}
+
+/// Time to poll before a sleep.
+pub fn spin_time() -> Duration {
+    Duration::from_micros(u64::from(SPIN_US.load(Ordering::Relaxed)))
+}
+
+/// The running stack, started if it is not running yet. `Ok(None)`: it cannot
+/// run, the one line that says why is out, and the kernel serves. Of several
+/// threads one starts it and the others wait.
+pub fn stack() -> Result<Option<&'static Stack>, Errno> {
+    if let Some(stack) = Stack::get() {
+        return Ok(Some(stack));
+    }
+    let Some(settings) = settings() else { return Ok(None) };
+    let refused = || if settings.is_strict() { Err(CANNOT_RUN) } else { Ok(None) };
+    if FAILED.load(Ordering::Acquire) {
+        return refused();
+    }
+    let _starting = lock_start();
+    if FAILED.load(Ordering::Acquire) {
+        return refused();
+    }
+    match inside(|| Stack::start(&settings.config, &settings.program)) {
+        Ok(stack) => {
+            SPIN_US.store(settings.config.spin_us, Ordering::Relaxed);
+            fork::install_exit_handler();
+            Ok(Some(stack))
+        }
+        Err(error) => {
+            FAILED.store(true, Ordering::Release);
+            if settings.is_strict() {
+                log::error!("{error}");
+            } else {
+                log::warn!("{error}; the kernel serves");
+            }
+            refused()
+        }
+    }
+}
+
+/// Runs `body` with the calling thread marked as the stack's own.
+fn inside<T>(body: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            INSIDE.with(|inside| inside.set(false));
+        }
+    }
+    INSIDE.with(|inside| inside.set(true));
+    let _leave = Leave;
+    body()
+}
+
+/// Keeps the stack from being started; held over fork(2), so that a child
+/// never inherits half a start.
+pub fn lock_start() -> MutexGuard<'static, ()> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a forked child: whatever the parent had, this process has no stack and
+/// gets none.
+pub fn forbid() {
+    FAILED.store(true, Ordering::Release);
+}

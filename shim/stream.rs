@@ -1,0 +1,203 @@
+//! A connection of the stack behind a descriptor number: connect, shutdown,
+//! addresses, close.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use tpa_stack::{ConnectState, Handle, Purpose, Stack, Worker};
+
+use crate::address::{self, Given};
+use crate::boundary::check;
+use crate::start::{self, Settings};
+use crate::table::{self, Flag, Slot};
+use crate::wait::{self, Patience};
+use crate::{cold, event_set, options, real};
+
+/// A connection and the number by which the program names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stream {
+    /// The number.
+    pub fd: RawFd,
+    /// The stack's name for the connection.
+    pub handle: Handle,
+}
+
+impl Stream {
+    /// The worker that owns the connection. `EBADF` when the stack is gone:
+    /// the process ends.
+    #[inline]
+    pub fn worker(&self) -> Result<&'static Worker, Errno> {
+        Stack::get().map(|stack| stack.worker(self.handle)).ok_or(Errno::EBADF)
+    }
+
+    /// Whether calls on it must not wait.
+    #[inline]
+    pub fn is_nonblocking(&self) -> bool {
+        table::flag(self.fd, Flag::NONBLOCK)
+    }
+
+    /// connect(2) on a socket that has been connected, or tries.
+    ///
+    /// # Errors
+    ///
+    /// `EALREADY`, `EISCONN`, or why the attempt failed; the socket can then be
+    /// connected anew, as on Linux.
+    pub fn connect_again(&self, given: Given) -> Result<usize, Errno> {
+        if given == Given::Unspecified {
+            self.disconnect();
+            return Ok(0);
+        }
+        let state = self.worker()?.lock().connect_state(self.handle);
+        match state {
+            ConnectState::Connecting if self.is_nonblocking() => Err(Errno::EALREADY),
+            ConnectState::Connecting | ConnectState::Failed => self.await_connection(),
+            ConnectState::Connected if table::flag(self.fd, Flag::CONNECTING) => {
+                table::set_flag_shared(self.fd, Flag::CONNECTING, false);
+                Ok(0)
+            }
+            ConnectState::Connected => Err(Errno::EISCONN),
+            ConnectState::Closed => {
+                self.disconnect();
+                Err(Errno::ECONNABORTED)
+            }
+        }
+    }
+
+    /// Waits until the connection stands or has failed.
+    fn await_connection(&self) -> Result<usize, Errno> {
+        let patience = Patience::for_socket(cold::of(*self).send_timeout);
+        let connected = wait::until(self.worker()?, &patience, |guard| match guard.connect_state(self.handle) {
+            ConnectState::Connecting => Err(Errno::EAGAIN),
+            ConnectState::Connected => Ok(()),
+            ConnectState::Failed => Err(Errno::from_raw(guard.take_error(self.handle))),
+            ConnectState::Closed => Err(Errno::ECONNABORTED),
+        });
+        match connected {
+            Ok(()) => {
+                table::set_flag_shared(self.fd, Flag::CONNECTING, false);
+                Ok(0)
+            }
+            // The attempt goes on (connect(2): EINTR; socket(7): SO_SNDTIMEO).
+            Err(Errno::EAGAIN) => Err(Errno::EINPROGRESS),
+            Err(Errno::EINTR) => Err(Errno::EINTR),
+            Err(errno) => {
+                self.disconnect();
+                Err(errno)
+            }
+        }
+    }
+
+    /// The socket is the kernel's unconnected one again.
+    fn disconnect(&self) {
+        let slot = Slot::stream(self.handle);
+        for fd in table::numbers_of(slot) {
+            table::set_flag(fd, Flag::CONNECTING, false);
+            table::replace(fd, slot, Slot::kernel_with(Slot::FRESH | Slot::OPTIONED));
+        }
+        self.release();
+    }
+
+    /// The program's last number of the connection is gone: TCP ends it.
+    pub fn release(&self) {
+        cold::forget(self.handle);
+        if let Ok(worker) = self.worker() {
+            worker.lock().close(self.handle);
+        }
+    }
+
+    /// shutdown(2).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an unknown `how`, and the stack's.
+    pub fn shutdown(&self, how: i32) -> Result<usize, Errno> {
+        let (read, write) = match how {
+            libc::SHUT_RD => (true, false),
+            libc::SHUT_WR => (false, true),
+            libc::SHUT_RDWR => (true, true),
+            _ => return Err(Errno::EINVAL),
+        };
+        self.worker()?.lock().shutdown(self.handle, read, write).map(|()| 0)
+    }
+
+    /// getsockname(2).
+    ///
+    /// # Errors
+    ///
+    /// The stack's.
+    pub fn local_address(&self) -> Result<SocketAddrV4, Errno> {
+        self.worker()?.lock().local_addr(self.handle)
+    }
+
+    /// getpeername(2).
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN`.
+    pub fn peer_address(&self) -> Result<SocketAddrV4, Errno> {
+        self.worker()?.lock().peer_addr(self.handle)
+    }
+
+    /// Whether addresses are to be given as IPv4-mapped IPv6 ones.
+    pub fn is_mapped(&self) -> bool {
+        table::flag(self.fd, Flag::MAPPED)
+    }
+}
+
+/// connect(2) on a kernel socket. `None`: it is, and stays, the kernel's to
+/// connect.
+pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
+    let Given::Ip(remote) = given else { return None };
+    let settings = start::settings()?;
+    let canonical = address::as_v4(remote).map_or(remote, SocketAddr::V4);
+    if !table::covers(fd) || !settings.wants_connection(canonical) || !options::is_tcp(fd) {
+        return None;
+    }
+    let remote_v4 = address::as_v4(remote)?;
+    match open(fd, settings, remote_v4, remote.is_ipv6()) {
+        Ok(Some(stream)) if stream.is_nonblocking() => Some(Err(Errno::EINPROGRESS)),
+        Ok(Some(stream)) => Some(stream.await_connection()),
+        Ok(None) => None,
+        Err(errno) => Some(Err(errno)),
+    }
+}
+
+/// Moves a kernel socket to the stack, which sends the SYN.
+fn open(
+    fd: RawFd,
+    settings: &Settings,
+    remote: SocketAddrV4,
+    mapped: bool,
+) -> Result<Option<Stream>, Errno> {
+    let decline = |why: &str, errno| settings.decline("connection to", remote.into(), why, errno).map(|()| None);
+    let Some(stack) = start::stack(Purpose::Connect(remote.into()))? else { return Ok(None) };
+    if !stack.reaches(*remote.ip()) {
+        return decline("the device does not lead there", Errno::ENETUNREACH);
+    }
+    let before = table::slot(fd);
+    let socket_options = options::of_kernel_socket(fd, before);
+    let local = address::of_kernel_socket(fd).and_then(address::as_v4).filter(|local| local.port() != 0);
+    let opened = stack.home().lock().connect(local, remote, socket_options);
+    let handle = match opened {
+        Ok(handle) => handle,
+        Err(errno) => return decline(errno.desc(), errno),
+    };
+    let stream = Stream { fd, handle };
+    adopt_flags(fd, mapped)?;
+    table::set_flag(fd, Flag::CONNECTING, true);
+    cold::adopt(stream, before);
+    table::set(fd, Slot::stream(handle));
+    event_set::move_stream(stream, before);
+    Ok(Some(stream))
+}
+
+/// Takes over what the number's kernel socket is set to.
+pub fn adopt_flags(fd: RawFd, mapped: bool) -> Result<(), Errno> {
+    // SAFETY: F_GETFL only asks.
+    let status = check(unsafe { real::fcntl(fd, libc::F_GETFL, 0) })?;
+    table::clear_flags(fd);
+    table::set_flag(fd, Flag::NONBLOCK, status & libc::O_NONBLOCK != 0);
+    table::set_flag(fd, Flag::MAPPED, mapped);
+    Ok(())
+}

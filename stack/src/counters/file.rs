@@ -1,0 +1,219 @@
+//! The writer's side: makes the file, maps it, removes it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use memmap2::{Advice, MmapRaw};
+
+use super::identity::Identity;
+use super::reader::{Listed, list};
+use super::schema::{Block, Header, Scope};
+use super::table::{ProcessCounters, WorkerCounters};
+use super::{FILE, run_dir};
+
+/// Most workers that a process has.
+const MAX_WORKERS: usize = 64;
+/// The file while it is being written.
+const UNFINISHED: &str = "counters.new";
+/// Where values start: a multiple of this, so of a block's alignment too.
+const PAGE: usize = 4096;
+
+/// The counters of this process.
+#[derive(Debug)]
+pub struct CounterFile {
+    process: &'static ProcessCounters,
+    workers: &'static [WorkerCounters],
+    /// The instance's directory and the process that made it.
+    place: Option<(PathBuf, Identity)>,
+}
+
+impl CounterFile {
+    /// Makes the counters of a process with that many workers (1 to 64), in a
+    /// file under [`run_dir`] where it can be, else in memory. Removes the
+    /// files of processes that have died.
+    ///
+    /// The mapping is not inherited by forked children (`MADV_DONTFORK`): they
+    /// must not count.
+    pub fn create(program: &str, device: &str, workers: usize) -> Self {
+        Self::create_in(&run_dir(), program, device, workers)
+    }
+
+    /// Counters in the process's own memory, which nobody else sees.
+    pub fn anonymous(workers: usize) -> Self {
+        let workers: Vec<_> = (0..workers).map(|_| WorkerCounters::default()).collect();
+        Self { process: Box::leak(Box::default()), workers: workers.leak(), place: None }
+    }
+
+    fn create_in(run_dir: &Path, program: &str, device: &str, workers: usize) -> Self {
+        let workers = workers.clamp(1, MAX_WORKERS);
+        remove_stale(run_dir);
+        Self::in_file(run_dir, program, device, workers).unwrap_or_else(|error| {
+            log::debug!("counters stay in memory: {}: {error}", run_dir.display());
+            Self::anonymous(workers)
+        })
+    }
+
+    fn in_file(run_dir: &Path, program: &str, device: &str, workers: usize) -> io::Result<Self> {
+        let own = Identity::own().ok_or_else(|| io::Error::other("no /proc"))?;
+        let image = Image::new(own, program, device, workers)?;
+        let dir = make_directory(run_dir, own)?;
+        let (process, workers) = image.write_and_map(&dir)?;
+        Ok(Self { process, workers, place: Some((dir, own)) })
+    }
+
+    /// The counters of one worker; one thread at a time may write them.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such worker.
+    pub fn worker(&self, index: usize) -> &'static WorkerCounters {
+        &self.workers[index]
+    }
+
+    /// The counters of the process.
+    pub fn process(&self) -> &'static ProcessCounters {
+        self.process
+    }
+
+    /// The instance's directory, when the counters are in a file.
+    pub fn directory(&self) -> Option<&Path> {
+        self.place.as_ref().map(|(dir, _)| dir.as_path())
+    }
+
+    /// Removes the file, at the orderly end of the process; a forked child
+    /// leaves its parent's alone. Counting may go on.
+    pub fn remove(&self) {
+        if let Some((dir, _)) = self.place.as_ref().filter(|(_, owner)| Identity::own() == Some(*owner)) {
+            remove_files(dir);
+        }
+    }
+}
+
+impl Drop for CounterFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// The file as it is first written.
+struct Image {
+    bytes: Vec<u8>,
+    process_at: usize,
+    workers_at: usize,
+    workers: usize,
+}
+
+impl Image {
+    fn new(own: Identity, program: &str, device: &str, workers: usize) -> io::Result<Self> {
+        let mut header = Header {
+            program: program.to_owned(),
+            device: device.to_owned(),
+            process: own,
+            blocks: vec![
+                Block {
+                    scope: Scope::Process,
+                    offset: 0,
+                    stride: size_of::<ProcessCounters>(),
+                    count: 1,
+                    fields: ProcessCounters::schema(),
+                },
+                Block {
+                    scope: Scope::Worker,
+                    offset: 0,
+                    stride: size_of::<WorkerCounters>(),
+                    count: workers,
+                    fields: WorkerCounters::schema(),
+                },
+            ],
+        };
+        let encode =
+            |header: &Header| header.encode().ok_or_else(|| io::Error::other("no TOML for the header"));
+        // The places are in the text whose length they depend on: a page more
+        // than the text without them is enough for their digits.
+        let process_at = (encode(&header)?.len() + 1).next_multiple_of(PAGE) + PAGE;
+        let workers_at = process_at + size_of::<ProcessCounters>();
+        header.blocks[0].offset = process_at;
+        header.blocks[1].offset = workers_at;
+        let mut bytes = encode(&header)?.into_bytes();
+        bytes.resize(workers_at + workers * size_of::<WorkerCounters>(), 0);
+        Ok(Self { bytes, process_at, workers_at, workers })
+    }
+
+    /// Writes the file under another name, maps it, and gives it its name: a
+    /// reader never sees half of it.
+    fn write_and_map(&self, dir: &Path) -> io::Result<(&'static ProcessCounters, &'static [WorkerCounters])> {
+        let unfinished = dir.join(UNFINISHED);
+        let _ = fs::remove_file(&unfinished);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(&unfinished)?;
+        // The program's umask has taken from the mode.
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        // Written in full, not left sparse: a file system without room says so
+        // now and not by a SIGBUS later.
+        file.write_all(&self.bytes)?;
+        let blocks = self.map(&file)?;
+        fs::rename(unfinished, dir.join(FILE))?;
+        Ok(blocks)
+    }
+
+    fn map(&self, file: &File) -> io::Result<(&'static ProcessCounters, &'static [WorkerCounters])> {
+        let map = MmapRaw::map_raw(file)?;
+        map.advise(Advice::DontFork)?;
+        let base = ManuallyDrop::new(map).as_mut_ptr();
+        // SAFETY: the mapping is never unmapped, and as long as `bytes`, which
+        // ends with the last block; both places are multiples of 128, the
+        // blocks' alignment; any bits are a valid AtomicU64; nobody holds a
+        // reference to this memory that is not to atomics.
+        unsafe {
+            let process = &*base.add(self.process_at).cast::<ProcessCounters>();
+            let workers = base.add(self.workers_at).cast::<WorkerCounters>();
+            Ok((process, std::slice::from_raw_parts(workers, self.workers)))
+        }
+    }
+}
+
+/// Makes the directory of this process, or takes over the one of an earlier
+/// program of the same process (`exec`).
+fn make_directory(run_dir: &Path, own: Identity) -> io::Result<PathBuf> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o755);
+    if builder.create(run_dir).is_ok() {
+        fs::set_permissions(run_dir, Permissions::from_mode(0o755))?;
+    }
+    let dir = run_dir.join(own.pid.to_string());
+    match builder.create(&dir) {
+        Ok(()) => fs::set_permissions(&dir, Permissions::from_mode(0o755))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_ours(&dir, own)?,
+        Err(error) => return Err(error),
+    }
+    Ok(dir)
+}
+
+/// An error when another process (one of the same number in another PID
+/// namespace) uses the directory.
+fn check_ours(dir: &Path, own: Identity) -> io::Result<()> {
+    let taken = Listed::open(dir).is_some_and(|listed| listed.header.process != own);
+    let is_dir = fs::symlink_metadata(dir)?.is_dir();
+    if taken || !is_dir { Err(io::Error::from(io::ErrorKind::AlreadyExists)) } else { Ok(()) }
+}
+
+fn remove_stale(run_dir: &Path) {
+    for listed in list(run_dir).filter(|listed| listed.header.process.is_gone()) {
+        remove_files(&listed.dir);
+    }
+}
+
+/// Removes what we put into an instance's directory, and the directory when
+/// nothing else is in it.
+fn remove_files(dir: &Path) {
+    for file in [FILE, UNFINISHED] {
+        let _ = fs::remove_file(dir.join(file));
+    }
+    let _ = fs::remove_dir(dir);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The counters, declared once: the structs that count and the schema that
+//! goes into the file.
+
+use super::schema::{Field, Kind};
+use super::value::{Counter, Gauge, SharedCounter};
+
+/// What a value's type says of it in the schema.
+trait Described {
+    const KIND: Kind;
+}
+
+impl Described for Counter {
+    const KIND: Kind = Kind::Counter;
+}
+
+impl Described for SharedCounter {
+    const KIND: Kind = Kind::Counter;
+}
+
+impl Described for Gauge {
+    const KIND: Kind = Kind::Gauge;
+}
+
+macro_rules! block {
+    (
+        $(#[$meta:meta])*
+        pub struct $block:ident {
+            $( #[doc = $help:literal] $name:ident: $type:ident, $unit:literal; )+
+        }
+    ) => {
+        $(#[$meta])*
+        // 128: pairs of cache lines are fetched together, so that a neighbour
+        // on the next line would be felt too.
+        #[repr(C, align(128))]
+        #[derive(Debug, Default)]
+        pub struct $block {
+            $( #[doc = $help] pub $name: $type, )+
+        }
+
+        impl $block {
+            /// The values in the order of memory, 8 bytes each.
+            pub(super) fn schema() -> Vec<Field> {
+                vec![$( Field {
+                    name: stringify!($name).to_owned(),
+                    kind: <$type as Described>::KIND,
+                    unit: $unit.to_owned(),
+                    help: $help.trim().to_owned(),
+                }, )+]
+            }
+        }
+    };
+}
+
+block! {
+    /// What one worker counts, under its lock.
+    pub struct WorkerCounters {
+        /// Frames received from the device.
+        rx_frames: Counter, "frames";
+        /// Frames given to the device.
+        tx_frames: Counter, "frames";
+        /// TCP segments received for this stack.
+        rx_segments: Counter, "segments";
+        /// TCP segments sent, retransmissions included.
+        tx_segments: Counter, "segments";
+        /// TCP segments sent again.
+        tx_retransmits: Counter, "segments";
+        /// Retransmission timeouts.
+        rto_fired: Counter, "times";
+        /// Frames dropped because a header was wrong or cut short.
+        rx_malformed: Counter, "frames";
+        /// Frames dropped because a checksum was wrong.
+        rx_bad_checksum: Counter, "frames";
+        /// Frames dropped because they were for another address or protocol.
+        rx_not_ours: Counter, "frames";
+        /// Resets sent.
+        resets_sent: Counter, "segments";
+        /// Resets received and accepted.
+        resets_received: Counter, "segments";
+        /// Connection requests dropped because a backlog was full.
+        listen_overflows: Counter, "requests";
+        /// Connections that listeners took in.
+        connections_accepted: Counter, "connections";
+        /// Connections opened by the program and established.
+        connections_opened: Counter, "connections";
+        /// Connections opened by the program that failed.
+        connections_failed: Counter, "connections";
+        /// Connections that ended.
+        connections_closed: Counter, "connections";
+        /// Connections that stand now.
+        connections_now: Gauge, "connections";
+        /// Payload that the program has read.
+        bytes_received: Counter, "bytes";
+        /// Payload that the program has written.
+        bytes_sent: Counter, "bytes";
+        /// Payload of the segments received, repeated ones included.
+        payload_rx: Counter, "bytes";
+        /// Payload of the segments sent, repeated ones included.
+        payload_tx: Counter, "bytes";
+        /// ARP requests sent.
+        arp_requests_sent: Counter, "frames";
+        /// ARP replies sent.
+        arp_replies_sent: Counter, "frames";
+        /// ARP frames received.
+        arp_received: Counter, "frames";
+        /// ICMP echo replies sent.
+        icmp_echo_replies: Counter, "frames";
+        /// Rounds of the worker.
+        polls: Counter, "rounds";
+        /// Rounds that found no frame.
+        idle_polls: Counter, "rounds";
+        /// Rounds that the control thread ran while the program was away.
+        control_polls: Counter, "rounds";
+        /// Times that a thread slept until a signal.
+        sleeps: Counter, "times";
+        /// Sleeps that ended because of the device or a doorbell.
+        wakes: Counter, "times";
+        /// Short sleeps on a device that has no signal.
+        naps: Counter, "times";
+        /// Times that a sleeper was woken by another thread.
+        doorbells: Counter, "times";
+        /// Times that the device took less than it was given.
+        tx_busy: Counter, "times";
+        /// Times that no packet buffer was free.
+        out_of_packets: Counter, "times";
+        /// Malformed or refused frames and descriptors from the device.
+        device_rx_errors: Counter, "frames";
+        /// Frames that the device could not send and dropped.
+        device_tx_dropped: Counter, "frames";
+        /// Times that the device's peer or link came.
+        device_connects: Counter, "times";
+        /// Times that the device's peer or link went.
+        device_disconnects: Counter, "times";
+        /// Frames that the device could not send and dropped.
+        device_tx_dropped: Counter, "frames";
+        /// Malformed or refused frames or descriptors from the device.
+        device_rx_errors: Counter, "frames";
+    }
+}
+
+block! {
+    /// What the process counts, from any thread.
+    pub struct ProcessCounters {
+        /// Listeners that policy wanted here and that stayed with the kernel.
+        fallback_listen: SharedCounter, "sockets";
+        /// Connections that policy wanted here and that stayed with the kernel.
+        fallback_connect: SharedCounter, "sockets";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_names_each_value_at_its_place() {
+        let schema = WorkerCounters::schema();
+        let place = |name| schema.iter().position(|field| field.name == name).unwrap() * 8;
+        assert_eq!(place("rx_frames"), std::mem::offset_of!(WorkerCounters, rx_frames));
+        assert_eq!(place("connections_now"), std::mem::offset_of!(WorkerCounters, connections_now));
+        assert_eq!(place("device_disconnects"), std::mem::offset_of!(WorkerCounters, device_disconnects));
+        assert!(schema.iter().all(|field| !field.help.is_empty() && !field.unit.is_empty()));
+    }
+
+    #[test]
+    fn blocks_never_share_a_cache_line() {
+        assert_eq!(size_of::<WorkerCounters>() % 128, 0);
+        assert_eq!(size_of::<ProcessCounters>() % 128, 0);
+    }
+}

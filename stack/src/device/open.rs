@@ -1,0 +1,92 @@
+//! Opens the device that the configuration names.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::config::{Config, DeviceSpec, InterfaceName, MemifRole};
+use crate::device::{Opened, memif};
+use crate::host;
+use crate::instance::{Purpose, StartError};
+
+/// Opens the configured device with a face for each worker.
+pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
+    let opened = open_device(config, purpose)?;
+    Ok(opened)
+}
+
+fn open_device(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
+    match &config.device {
+        DeviceSpec::Memif => open_memif(config),
+        _ => Err(StartError(format!("not built yet {:?}", interface(&None, purpose)?))),
+    }
+}
+
+fn open_memif(config: &Config) -> Result<Opened, StartError> {
+    if config.address.is_none() {
+        return Err(StartError::new("device memif needs an `address` in the configuration"));
+    }
+    let role = match config.memif.role {
+        MemifRole::Server => memif::Role::Server,
+        MemifRole::Client => memif::Role::Client,
+    };
+    let options = memif::MemifOptions {
+        id: config.memif.id,
+        secret: config.memif.secret.clone(),
+        buffer_size: config.memif.buffer_size,
+        ring_size: config.memif.ring_size,
+        connect_wait_ms: config.memif.connect_wait_ms,
+        ..memif::MemifOptions::new(&config.memif.socket, role)
+    };
+    memif::open(&options, config.workers.into()).map_err(StartError::new)
+}
+
+/// The named interface, or the one that carries what the stack is started for.
+fn interface(name: &Option<InterfaceName>, purpose: Purpose) -> Result<host::Interface, StartError> {
+    match name {
+        Some(name) => host::interface_by_name(name.as_str()).map_err(StartError::new),
+        None => match purpose {
+            Purpose::Listen(local) => interface_for_listener(v4(local.ip())?),
+            Purpose::Connect(remote) => {
+                let route = host::route_to(v4(remote.ip())?).map_err(StartError::new)?;
+                host::interface_by_index(route.ifindex).map_err(StartError::new)
+            }
+        },
+    }
+}
+
+fn v4(address: IpAddr) -> Result<Ipv4Addr, StartError> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => Err(StartError(format!("IPv6 ({address}) is not accelerated yet"))),
+    }
+}
+
+/// For a wildcard listener: the only interface with an address, or the one of
+/// the default route.
+fn interface_for_listener(address: Ipv4Addr) -> Result<host::Interface, StartError> {
+    if !address.is_unspecified() {
+        return host::interface_with_address(address).map_err(StartError::new);
+    }
+    let mut candidates: Vec<_> = host::interfaces()
+        .map_err(StartError::new)?
+        .into_iter()
+        .filter(|interface| interface.up && !interface.is_loopback && !interface.addresses.is_empty())
+        .collect();
+    match candidates.len() {
+        0 => Err(StartError::new("device \"auto\": no interface beside loopback is up and has an IPv4 address")),
+        1 => Ok(candidates.remove(0)),
+        _ => {
+            // Any address outside: only the default route matches it.
+            let route = host::route_to(Ipv4Addr::new(192, 0, 2, 1)).ok();
+            let default = route.and_then(|route| candidates.iter().position(|i| i.index == route.ifindex));
+            let names: Vec<&str> = candidates.iter().map(|interface| interface.name.as_str()).collect();
+            match default {
+                Some(position) => Ok(candidates.remove(position)),
+                None => Err(StartError(format!(
+                    "device \"auto\": several interfaces ({}) and no default route; name one, as in device = \"af_xdp:{}\"",
+                    names.join(", "),
+                    names[0]
+                ))),
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The kernel's choice of a way to a destination.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use libc::{RTA_GATEWAY, RTA_OIF, RTA_PREFSRC, RTA_VIA, RTM_GETROUTE};
+use netlink_packet_core::Emitable;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+
+use super::HostError;
+use super::attributes::Attributes;
+use super::netlink::Request;
+
+/// The way to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Number of the interface that leads there.
+    pub ifindex: u32,
+    /// Source address that the kernel would take.
+    pub source: Ipv4Addr,
+    /// Router on the way; `None` when the destination is on the link.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether the destination is this host.
+    pub is_local: bool,
+}
+
+struct Answer {
+    kind: RouteType,
+    ifindex: Option<u32>,
+    source: Option<Ipv4Addr>,
+    gateway: Option<Ipv4Addr>,
+    /// The next hop has an address of another family (RFC 5549).
+    foreign_gateway: bool,
+}
+
+/// Asks the kernel for the way to a destination, all its tables and rules
+/// considered.
+///
+/// # Errors
+///
+/// What the kernel says (`ENETUNREACH`, `EHOSTUNREACH`, `EACCES`);
+/// `ENETUNREACH` for broadcast and multicast destinations, as connect(2) gives
+/// for TCP, and for a router that has no IPv4 address.
+pub fn route_to(destination: Ipv4Addr) -> Result<Route, HostError> {
+    let what = format!("route to {destination}");
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.destination_prefix_length = 32;
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+    let answer = Request { what: &what, kind: RTM_GETROUTE, flags: 0, body: &message }.once(decode)?;
+
+    let Some(answer) = answer else { return Err(HostError::Incomplete { what, missing: "route" }) };
+    let is_local = answer.kind == RouteType::Local;
+    if answer.foreign_gateway || !(is_local || answer.kind == RouteType::Unicast) {
+        return Err(HostError::Refused { what, source: io::Error::from_raw_os_error(libc::ENETUNREACH) });
+    }
+    let Some(ifindex) = answer.ifindex else {
+        return Err(HostError::Incomplete { what, missing: "interface" });
+    };
+    let Some(source) = answer.source else {
+        return Err(HostError::Incomplete { what, missing: "source address" });
+    };
+    Ok(Route { ifindex, source, gateway: answer.gateway, is_local })
+}
+
+fn decode(payload: &[u8]) -> Option<Answer> {
+    let header = RouteHeader::parse(payload).ok()?;
+    let attributes = Attributes::after(payload, header.buffer_len());
+    Some(Answer {
+        kind: header.kind,
+        ifindex: attributes.u32(RTA_OIF),
+        source: attributes.ipv4(RTA_PREFSRC),
+        gateway: attributes.ipv4(RTA_GATEWAY),
+        foreign_gateway: attributes.has(RTA_VIA),
+    })
+}

@@ -1,0 +1,139 @@
+//! Who we are on the device: addresses, and the way to others.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::RwLock;
+
+use tpa_tcp::wire::EthernetAddress;
+
+use crate::device::Steering;
+use crate::host;
+
+/// Where the segments for a destination go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// Our address on that path.
+    pub source: Ipv4Addr,
+    /// Neighbour to send to: the destination itself or a gateway.
+    pub next_hop: Ipv4Addr,
+}
+
+/// How addresses and routes are known.
+pub enum Network {
+    /// The configuration gave the device its own; the kernel has no part in it.
+    Own {
+        /// Our address.
+        address: Ipv4Addr,
+        /// Length of the prefix that is on the link.
+        prefix: u8,
+        /// Gateway for everything else.
+        gateway: Option<Ipv4Addr>,
+    },
+    /// The kernel's interface, shared with us.
+    Kernel {
+        /// Its number.
+        ifindex: u32,
+        /// Its addresses at present.
+        addresses: RwLock<Vec<Ipv4Addr>>,
+    },
+}
+
+/// The stack's place on its device.
+pub struct Identity {
+    /// Hardware address.
+    pub mac: EthernetAddress,
+    /// Largest IP packet.
+    pub mtu: usize,
+    /// Addresses and routes.
+    pub network: Network,
+    /// Steering, where the interface is shared with the kernel.
+    pub steering: Option<Box<dyn Steering>>,
+}
+
+fn in_prefix(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+    a.to_bits() & mask == b.to_bits() & mask
+}
+
+impl Identity {
+    /// Whether the stack answers for this address.
+    pub fn owns(&self, address: Ipv4Addr) -> bool {
+        match &self.network {
+            Network::Own { address: own, .. } => *own == address,
+            Network::Kernel { addresses, .. } => {
+                addresses.read().is_ok_and(|addresses| addresses.contains(&address))
+            }
+        }
+    }
+
+    /// Whether a socket bound to this address can be served; the unspecified
+    /// address stands for all.
+    pub fn serves(&self, address: Ipv4Addr) -> bool {
+        address.is_unspecified() || self.owns(address)
+    }
+
+    /// The path to a destination over our device.
+    ///
+    /// # Errors
+    ///
+    /// `NetworkUnreachable` when the destination is not reached over this
+    /// device, or is one of our own addresses.
+    pub fn path_to(&self, remote: Ipv4Addr) -> io::Result<Path> {
+        let unreachable = || io::Error::from(io::ErrorKind::NetworkUnreachable);
+        if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
+            return Err(unreachable());
+        }
+        match &self.network {
+            Network::Own { address, prefix, gateway } => {
+                let next_hop = if in_prefix(*address, remote, *prefix) {
+                    remote
+                } else {
+                    gateway.ok_or_else(unreachable)?
+                };
+                Ok(Path { source: *address, next_hop })
+            }
+            Network::Kernel { ifindex, .. } => {
+                let route = host::route_to(remote).map_err(io::Error::other)?;
+                if route.ifindex != *ifindex || route.is_local {
+                    return Err(unreachable());
+                }
+                Ok(Path { source: route.source, next_hop: route.gateway.unwrap_or(remote) })
+            }
+        }
+    }
+
+    /// Largest segment payload before options (RFC 9293 3.7.1).
+    pub fn mss(&self) -> u16 {
+        (self.mtu.clamp(576, 65535) - 40) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(gateway: Option<Ipv4Addr>) -> Identity {
+        Identity {
+            mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            network: Network::Own { address: Ipv4Addr::new(192, 168, 7, 1), prefix: 24, gateway },
+            steering: None,
+        }
+    }
+
+    #[test]
+    fn a_destination_on_the_link_is_its_own_next_hop_and_others_go_by_the_gateway() {
+        let near = Ipv4Addr::new(192, 168, 7, 9);
+        let far = Ipv4Addr::new(10, 1, 1, 1);
+        let gateway = Ipv4Addr::new(192, 168, 7, 254);
+        assert_eq!(own(None).path_to(near).unwrap().next_hop, near);
+        assert!(own(None).path_to(far).is_err());
+        assert_eq!(own(Some(gateway)).path_to(far).unwrap().next_hop, gateway);
+        assert!(own(None).path_to(Ipv4Addr::new(192, 168, 7, 1)).is_err());
+    }
+
+    #[test]
+    fn the_mss_leaves_room_for_both_headers() {
+        assert_eq!(own(None).mss(), 1460);
+    }
+}

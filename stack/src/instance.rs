@@ -1,0 +1,246 @@
+//! The process's one stack: its device, its workers, its control thread.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
+
+use once_cell::sync::OnceCell;
+use thiserror::Error;
+use tpa_tcp::wire::EthernetAddress;
+
+use crate::config::Config;
+use crate::counters::CounterFile;
+use crate::device::{self, Device};
+use crate::handle::Handle;
+use crate::identity::{Identity, Network};
+use crate::ports::PortBlocks;
+use crate::worker::{Parts, Worker};
+use crate::{control, fork, host};
+
+/// How long an orderly end waits for peers to take what was written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why the stack could not start: one line for people.
+#[derive(Debug, Clone, Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+impl StartError {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What the stack is started for; tells `device = "auto"` which interface.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// A listener on this address.
+    Listen(SocketAddr),
+    /// A connection to this address.
+    Connect(SocketAddr),
+}
+
+/// The stack of this process.
+pub struct Stack {
+    identity: Arc<Identity>,
+    workers: Vec<Worker>,
+    counters: CounterFile,
+    device: String,
+    over: AtomicBool,
+}
+
+static STARTED: OnceCell<Result<&'static Stack, StartError>> = OnceCell::new();
+/// The running stack, for one load on hot paths; null before the start, in a
+/// forked child and after the end.
+static RUNNING: AtomicPtr<Stack> = AtomicPtr::new(std::ptr::null_mut());
+
+impl Stack {
+    /// Opens the device, makes the workers, starts the control thread. Slow;
+    /// only the first call does it, later ones get its result.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what failed and where.
+    pub fn start(config: &Config, program: &str, purpose: Purpose) -> Result<&'static Stack, StartError> {
+        STARTED
+            .get_or_init(|| {
+                let stack: &'static Stack = Box::leak(Box::new(Self::build(config, program, purpose)?));
+                control::spawn(stack).map_err(|e| StartError(format!("cannot start the control thread: {e}")))?;
+                RUNNING.store(std::ptr::from_ref(stack).cast_mut(), Ordering::Release);
+                log::info!("running on {}", stack.device);
+                Ok(stack)
+            })
+            .clone()
+    }
+
+    fn build(config: &Config, program: &str, purpose: Purpose) -> Result<Self, StartError> {
+        let before = fork::open_descriptors();
+        let opened = device::open::open(config, purpose)?;
+        for fd in fork::open_descriptors().into_iter().filter(|fd| !before.contains(fd)) {
+            fork::note(fd);
+        }
+        let info = opened.workers.first().map(|device| device.info().clone());
+        let Some(info) = info else { return Err(StartError::new("the device has no queue")) };
+        let network = match (config.address, opened.ifindex) {
+            (Some(own), _) => {
+                Network::Own { address: own.address(), prefix: own.prefix_len(), gateway: config.gateway }
+            }
+            (None, Some(ifindex)) => Network::Kernel { ifindex, addresses: Default::default() },
+            (None, None) => {
+                return Err(StartError(format!("device {} needs an `address` in the configuration", info.name)));
+            }
+        };
+        let identity = Arc::new(Identity {
+            mac: EthernetAddress(info.mac),
+            mtu: info.mtu,
+            network,
+            steering: opened.steering,
+        });
+        let counters = CounterFile::create(program, &info.name, opened.workers.len());
+        let tcp = Arc::new(tcp_config(config));
+        let mut workers = Vec::new();
+        for (id, device) in (0u8..).zip(opened.workers) {
+            let parts = Parts {
+                id,
+                identity: identity.clone(),
+                tcp: tcp.clone(),
+                device,
+                counters: counters.worker(id.into()),
+                ports: PortBlocks::new(identity.steering.is_some()),
+            };
+            let worker = Worker::new(parts).map_err(StartError::new)?;
+            worker.wait_fds().iter().for_each(|&fd| fork::note(fd));
+            workers.push(worker);
+        }
+        let stack = Self { identity, workers, counters, device: info.name, over: AtomicBool::new(false) };
+        stack.refresh_addresses();
+        Ok(stack)
+    }
+
+    /// The running stack, if any. One load.
+    #[inline]
+    pub fn get() -> Option<&'static Stack> {
+        // SAFETY: only ever null or a leaked, immutable Stack.
+        unsafe { RUNNING.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// All workers, by number.
+    #[inline]
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    /// The worker that owns a socket.
+    #[inline]
+    pub fn worker(&self, handle: Handle) -> &Worker {
+        &self.workers[handle.worker().min(self.workers.len() - 1)]
+    }
+
+    /// The worker of the calling thread.
+    pub fn home(&self) -> &Worker {
+        &self.workers[0]
+    }
+
+    /// Whether a listener on this address can be served; the unspecified
+    /// address stands for all of the device's.
+    pub fn serves(&self, local: Ipv4Addr) -> bool {
+        self.identity.serves(local)
+    }
+
+    /// Whether this peer is reached over the device.
+    pub fn reaches(&self, remote: Ipv4Addr) -> bool {
+        self.identity.path_to(remote).is_ok()
+    }
+
+    /// Name of the device, for logs.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Whether a descriptor is the stack's own: the program must not close it.
+    pub fn is_internal_fd(&self, fd: RawFd) -> bool {
+        fork::is_internal(fd)
+    }
+
+    /// In a forked child: the stack is the parent's. Closes the child's copies
+    /// of its descriptors and forgets it. Async-signal-safe.
+    pub fn after_fork_child(&self) {
+        RUNNING.store(std::ptr::null_mut(), Ordering::Release);
+        self.over.store(true, Ordering::Relaxed);
+        fork::close_all();
+    }
+
+    /// Orderly end of the process: what was written goes out as far as the
+    /// peers take it now, open connections are ended, run files removed.
+    pub fn shutdown(&self) {
+        if self.over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        RUNNING.store(std::ptr::null_mut(), Ordering::Release);
+        let end = Instant::now() + FAREWELL;
+        for worker in &self.workers {
+            let Some(mut guard) = worker.try_lock() else { continue };
+            guard.close_all();
+            while guard.poll() > 0 || (guard.has_unsent() && Instant::now() < end) {}
+        }
+        self.counters.remove();
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Reads the interface's addresses again.
+    pub(crate) fn refresh_addresses(&self) {
+        let Network::Kernel { ifindex, addresses } = &self.identity.network else { return };
+        match host::interface_by_index(*ifindex) {
+            Ok(interface) => {
+                if let Ok(mut addresses) = addresses.write() {
+                    *addresses = interface.addresses.iter().map(|(address, _)| *address).collect();
+                    if let Some(steering) = &self.identity.steering
+                        && let Err(error) = steering.set_local_addresses(&addresses)
+                    {
+                        log::warn!("cannot steer the addresses of {}: {error}", self.device);
+                    }
+                }
+            }
+            Err(error) => log::warn!("cannot read the addresses of {}: {error}", self.device),
+        }
+    }
+}
+
+/// TCP's settings from the configuration.
+fn tcp_config(config: &Config) -> tpa_tcp::Config {
+    use tpa_tcp::Duration;
+    let tcp = &config.tcp;
+    tpa_tcp::Config {
+        rto_initial: Duration::from_millis(tcp.rto_initial_ms.into()),
+        rto_min: Duration::from_millis(tcp.rto_min_ms.into()),
+        rto_max: Duration::from_millis(tcp.rto_max_ms.into()),
+        delayed_ack: Duration::from_millis(tcp.delayed_ack_ms.into()),
+        initial_window: tcp.initial_window,
+        congestion: match tcp.congestion {
+            crate::config::Congestion::Cubic => tpa_tcp::CongestionAlgorithm::Cubic,
+            crate::config::Congestion::NewReno => tpa_tcp::CongestionAlgorithm::NewReno,
+        },
+        syn_retries: tcp.syn_retries.into(),
+        synack_retries: tcp.synack_retries.into(),
+        data_retries: tcp.retries.into(),
+        sndbuf: tcp.sndbuf as usize,
+        sndbuf_max: tcp.sndbuf_max as usize,
+        rcvbuf: tcp.rcvbuf as usize,
+        rcvbuf_max: tcp.rcvbuf_max as usize,
+        time_wait: Duration::from_secs(tcp.time_wait_s.into()),
+        fin_wait2: Duration::from_secs(tcp.fin_wait2_s.into()),
+        timestamps: tcp.timestamps,
+        sack: tcp.sack,
+        window_scaling: tcp.window_scaling,
+        ..tpa_tcp::Config::default()
+    }
+}

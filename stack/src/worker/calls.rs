@@ -1,0 +1,572 @@
+//! What the program's socket calls do, errno for errno.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use tpa_tcp::{Connection, Duration, Instant, RecvError, SendError, State};
+
+use crate::errno::errno_of;
+use crate::handle::{Handle, SetId};
+use crate::options::SocketOptions;
+use crate::worker::WorkerGuard;
+use crate::worker::core::Core;
+use crate::worker::interest::Watches;
+use crate::worker::readiness;
+use crate::worker::socket::{FlowKey, Listener, Owner, Socket, Stream};
+
+/// Linux's `net.core.somaxconn`, the upper bound of a backlog.
+const SOMAXCONN: u32 = 4096;
+
+/// How far a connection is from the program's view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectState {
+    /// The handshake is under way.
+    Connecting,
+    /// Data can flow, or could until the peer or the program closed.
+    Connected,
+    /// The attempt, or the connection, ended with an error that waits to be read.
+    Failed,
+    /// No connection.
+    Closed,
+}
+
+/// Bytes that wait in a socket's queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// To be read: `FIONREAD`.
+    pub receive: usize,
+    /// Written, and not yet acknowledged by the peer: `SIOCOUTQ`.
+    pub send: usize,
+}
+
+impl Core {
+    fn stream(&self, handle: Handle) -> Result<&Stream, Errno> {
+        match self.sockets.get(handle) {
+            Some(Socket::Stream(stream)) if stream.owner == Owner::Program => Ok(stream),
+            Some(Socket::Listener(_)) => Err(Errno::ENOTCONN),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    #[inline]
+    fn stream_mut(&mut self, handle: Handle) -> Result<&mut Stream, Errno> {
+        match self.sockets.get_mut(handle) {
+            Some(Socket::Stream(stream)) if stream.owner == Owner::Program => Ok(stream),
+            Some(Socket::Listener(_)) => Err(Errno::ENOTCONN),
+            _ => Err(Errno::EBADF),
+        }
+    }
+}
+
+impl Stream {
+    /// A pending error, to be reported once by the next call (socket(7),
+    /// `SO_ERROR`); 0 when there is none.
+    fn take_failure(&mut self) -> i32 {
+        let failure = std::mem::take(&mut self.failure);
+        let error = self.connection.take_error().map_or(0, |error| errno_of(error) as i32);
+        if failure != 0 { failure } else { error }
+    }
+
+    /// Brings the connection in line with the options.
+    pub fn apply_options(&mut self, now: Instant) {
+        let (connection, options) = (&mut self.connection, &self.options);
+        connection.set_nodelay(options.nodelay);
+        connection.set_cork(options.cork);
+        connection.set_quickack(options.quickack);
+        let keepalive = options.keepalive.then_some(tpa_tcp::Keepalive {
+            idle: Duration::from_secs(options.keep_idle.into()),
+            interval: Duration::from_secs(options.keep_intvl.into()),
+            count: options.keep_cnt,
+        });
+        connection.set_keepalive(keepalive, now);
+        connection.set_user_timeout(Duration::from_millis(options.user_timeout_ms.into()));
+        if let Some(bytes) = options.sndbuf {
+            connection.set_sndbuf(bytes as usize);
+        }
+        if let Some(bytes) = options.rcvbuf {
+            connection.set_rcvbuf(bytes as usize);
+        }
+    }
+}
+
+impl WorkerGuard<'_> {
+    /// listen(2) on an address of the device; the unspecified address stands
+    /// for all of them.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRNOTAVAIL` for an address that is not ours, `EADDRINUSE`, `ENFILE`
+    /// when the table is full, `EIO` when steering fails.
+    pub fn listen(
+        &mut self,
+        local: SocketAddrV4,
+        backlog: u32,
+        options: SocketOptions,
+    ) -> Result<Handle, Errno> {
+        let (address, port) = (*local.ip(), local.port());
+        if !self.identity.serves(address) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let others = self.listeners.entry(port).or_default();
+        if others.iter().any(|(bound, _)| *bound == address) {
+            return Err(Errno::EADDRINUSE);
+        }
+        if let Some(steering) = &self.identity.steering
+            && let Err(error) = steering.add_listener(address, port)
+        {
+            log::warn!("cannot steer port {port} to this process: {error}");
+            return Err(Errno::EIO);
+        }
+        let listener = Listener {
+            local,
+            backlog: backlog.min(SOMAXCONN),
+            half_open: 0,
+            queue: VecDeque::new(),
+            options,
+            watches: Watches::new(),
+        };
+        let handle = self.sockets.insert(Socket::Listener(listener)).ok_or(Errno::ENFILE)?;
+        self.listeners.entry(port).or_default().push((address, handle.index() as u32));
+        Ok(handle)
+    }
+
+    /// A second listen(2): a new backlog.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` unless the handle names a listener.
+    pub fn set_backlog(&mut self, handle: Handle, backlog: u32) -> Result<(), Errno> {
+        match self.sockets.get_mut(handle) {
+            Some(Socket::Listener(listener)) => {
+                listener.backlog = backlog.min(SOMAXCONN);
+                Ok(())
+            }
+            _ => Err(Errno::EBADF),
+        }
+    }
+
+    /// accept(2): the next connection that waits.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when none waits, `EBADF`/`EINVAL` when the handle is no listener.
+    pub fn accept(&mut self, listener: Handle) -> Result<Handle, Errno> {
+        let handle = match self.sockets.get_mut(listener) {
+            Some(Socket::Listener(listener)) => listener.queue.pop_front().ok_or(Errno::EAGAIN)?,
+            Some(Socket::Stream(_)) => return Err(Errno::EINVAL),
+            None => return Err(Errno::EBADF),
+        };
+        if let Some(Socket::Stream(stream)) = self.sockets.get_mut(handle) {
+            stream.owner = Owner::Program;
+        }
+        self.counters.connections_accepted.add(1);
+        Ok(handle)
+    }
+
+    /// connect(2) without waiting: sends the SYN.
+    ///
+    /// # Errors
+    ///
+    /// `ENETUNREACH` without a path over the device, `EADDRNOTAVAIL` without a
+    /// local address or port, `EADDRINUSE`, `ENFILE`.
+    pub fn connect(
+        &mut self,
+        local: Option<SocketAddrV4>,
+        remote: SocketAddrV4,
+        options: SocketOptions,
+    ) -> Result<Handle, Errno> {
+        let path = self.identity.path_to(*remote.ip()).map_err(|_| Errno::ENETUNREACH)?;
+        let bound = local.map_or(Ipv4Addr::UNSPECIFIED, |local| *local.ip());
+        let source = if bound.is_unspecified() { path.source } else { bound };
+        if !self.identity.owns(source) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let port = self.take_port(source, local.map_or(0, |local| local.port()), remote)?;
+        let key = FlowKey::new(source, port, *remote.ip(), remote.port());
+        let now = self.now();
+        let params = self.params(key);
+        let stream = Stream {
+            connection: Connection::connect(&self.tcp, params, now),
+            local: SocketAddrV4::new(source, port),
+            remote,
+            next_hop: path.next_hop,
+            peer_mac: None,
+            owner: Owner::Program,
+            dirty: false,
+            timer_at: None,
+            holds_port: true,
+            failure: 0,
+            ident: params.isn.0 as u16,
+            options,
+            watches: Watches::new(),
+        };
+        let Some(index) = self.insert_stream(stream, key) else {
+            self.ports.release(port, now);
+            return Err(Errno::ENFILE);
+        };
+        self.counters.connections_opened.add(1);
+        self.settle(index);
+        self.transmit();
+        self.sockets.handle_at(index).ok_or(Errno::ENFILE)
+    }
+
+    fn take_port(&mut self, source: Ipv4Addr, wanted: u16, remote: SocketAddrV4) -> Result<u16, Errno> {
+        let core = &mut *self.core;
+        let flows = &core.flows;
+        let in_use =
+            |port| flows.contains_key(&FlowKey::new(source, port, *remote.ip(), remote.port()));
+        let steering = core.identity.steering.as_deref();
+        if wanted == 0 {
+            core.ports.allocate(steering, in_use).map_err(|_| Errno::EADDRNOTAVAIL)
+        } else if in_use(wanted) {
+            Err(Errno::EADDRNOTAVAIL)
+        } else {
+            core.ports.claim(wanted, steering).map_err(|_| Errno::EADDRINUSE)?;
+            Ok(wanted)
+        }
+    }
+
+    /// recv(2) into `buf`: `Ok(0)` is the end of the stream (or an empty
+    /// `buf`). With `peek` the bytes stay.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when nothing waits, `ENOTCONN` for a listener, a pending error once.
+    #[inline]
+    pub fn recv(&mut self, handle: Handle, buf: &mut [u8], peek: bool) -> Result<usize, Errno> {
+        let stream = self.core.stream_mut(handle)?;
+        let result = if peek {
+            match stream.connection.peek(0, buf) {
+                0 => stream.connection.recv(&mut []),
+                count => Ok(count),
+            }
+        } else {
+            stream.connection.recv(buf)
+        };
+        match result {
+            Ok(0) if stream.failure != 0 => Err(Errno::from_raw(stream.take_failure())),
+            Ok(count) => {
+                if !peek {
+                    self.after_read(handle, count);
+                }
+                Ok(count)
+            }
+            Err(RecvError::WouldBlock) => Err(Errno::EAGAIN),
+            Err(RecvError::Connection(error)) => Err(errno_of(error)),
+        }
+    }
+
+    #[inline]
+    fn after_read(&mut self, handle: Handle, count: usize) {
+        self.counters.bytes_received.add(count as u64);
+        let index = handle.index() as u32;
+        if let Some(Socket::Stream(stream)) = self.sockets.at(index)
+            && stream.connection.wants_transmit()
+        {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Throws away up to `len` bytes that wait (`MSG_TRUNC`, tcp(7)).
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerGuard::recv`].
+    pub fn discard(&mut self, handle: Handle, len: usize) -> Result<usize, Errno> {
+        let mut scratch = [0; 2048];
+        let mut done = 0;
+        while done < len {
+            let room = scratch.len().min(len - done);
+            match self.recv(handle, &mut scratch[..room], false) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(_) if done > 0 => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(done)
+    }
+
+    /// send(2): takes as much of `data` as the send buffer holds. With `more`
+    /// (`MSG_MORE`) a partial segment waits for the rest.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` when the buffer is full, `EPIPE` after the end was sent,
+    /// `ENOTCONN`, a pending error once.
+    #[inline]
+    pub fn send(&mut self, handle: Handle, data: &[u8], more: bool) -> Result<usize, Errno> {
+        let stream = self.core.stream_mut(handle)?;
+        if stream.failure != 0 {
+            return Err(Errno::from_raw(stream.take_failure()));
+        }
+        match stream.connection.send(data) {
+            Ok(0) if !data.is_empty() => Err(Errno::EAGAIN),
+            Ok(count) => {
+                self.counters.bytes_sent.add(count as u64);
+                if !more {
+                    self.mark_dirty(handle.index() as u32);
+                }
+                Ok(count)
+            }
+            Err(SendError::Closed) => Err(Errno::EPIPE),
+            Err(SendError::Connection(error)) => Err(errno_of(error)),
+        }
+    }
+
+    /// shutdown(2).
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` when there is no connection, `EBADF`.
+    pub fn shutdown(&mut self, handle: Handle, read: bool, write: bool) -> Result<(), Errno> {
+        let now = self.now();
+        let stream = self.core.stream_mut(handle)?;
+        if matches!(stream.connection.state(), State::Closed | State::SynSent) {
+            return Err(Errno::ENOTCONN);
+        }
+        if read {
+            stream.connection.shutdown_read();
+        }
+        if write {
+            stream.connection.shutdown_write(now);
+        }
+        let index = handle.index() as u32;
+        self.settle(index);
+        self.transmit();
+        Ok(())
+    }
+
+    /// close(2): the program lets go of the socket. TCP finishes on its own.
+    pub fn close(&mut self, handle: Handle) {
+        match self.sockets.get_mut(handle) {
+            Some(Socket::Listener(_)) => self.close_listener(handle),
+            Some(Socket::Stream(stream)) if stream.owner == Owner::Program => self.close_stream(handle),
+            _ => {}
+        }
+    }
+
+    fn close_stream(&mut self, handle: Handle) {
+        let now = self.now();
+        let core = &mut *self.core;
+        let Some(Socket::Stream(stream)) = core.sockets.get_mut(handle) else { return };
+        core.interest.forget(&mut stream.watches);
+        stream.owner = Owner::Nobody;
+        // SO_LINGER with zero seconds: a reset instead of a FIN (socket(7)).
+        if stream.options.linger == Some(0) {
+            stream.connection.abort(now);
+        } else {
+            stream.connection.close(now);
+        }
+        core.settle(handle.index() as u32);
+        core.transmit();
+    }
+
+    fn close_listener(&mut self, handle: Handle) {
+        let index = handle.index() as u32;
+        let core = &mut *self.core;
+        let Some(Socket::Listener(mut listener)) = core.sockets.remove(index) else { return };
+        core.interest.forget(&mut listener.watches);
+        let (address, port) = (*listener.local.ip(), listener.local.port());
+        if let Some(others) = core.listeners.get_mut(&port) {
+            others.retain(|(_, other)| *other != index);
+        }
+        if let Some(steering) = &core.identity.steering
+            && let Err(error) = steering.remove_listener(address, port)
+        {
+            log::warn!("cannot end the steering of port {port}: {error}");
+        }
+        core.abandon_queue(&mut listener);
+        for other in core.sockets.indices() {
+            if matches!(core.sockets.at(other), Some(Socket::Stream(s)) if s.owner == Owner::Handshake(handle)) {
+                core.abort_unowned(other);
+            }
+        }
+        core.transmit();
+    }
+
+    /// Readiness in epoll(7)'s bits; 0 for a stale handle.
+    pub fn readiness(&self, handle: Handle) -> u32 {
+        self.sockets.get(handle).map_or(0, readiness::of_socket)
+    }
+
+    /// `SO_ERROR`: the pending error as a number, and clears it.
+    pub fn take_error(&mut self, handle: Handle) -> i32 {
+        self.core.stream_mut(handle).map_or(0, Stream::take_failure)
+    }
+
+    /// How far the connection is.
+    pub fn connect_state(&self, handle: Handle) -> ConnectState {
+        let Ok(stream) = self.core.stream(handle) else { return ConnectState::Closed };
+        if stream.failure != 0 || stream.connection.error().is_some() {
+            return ConnectState::Failed;
+        }
+        match stream.connection.state() {
+            State::SynSent | State::SynReceived => ConnectState::Connecting,
+            State::Closed => ConnectState::Closed,
+            _ => ConnectState::Connected,
+        }
+    }
+
+    /// getsockname(2).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn local_addr(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
+        match self.sockets.get(handle) {
+            Some(Socket::Listener(listener)) => Ok(listener.local),
+            Some(Socket::Stream(stream)) => Ok(stream.local),
+            None => Err(Errno::EBADF),
+        }
+    }
+
+    /// getpeername(2).
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` before the handshake and after the end, `EBADF`.
+    pub fn peer_addr(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
+        let stream = self.core.stream(handle)?;
+        match stream.connection.state() {
+            State::Closed | State::SynSent => Err(Errno::ENOTCONN),
+            _ => Ok(stream.remote),
+        }
+    }
+
+    /// Bytes in the queues; zero for a stale handle.
+    pub fn queued(&self, handle: Handle) -> Queued {
+        self.core.stream(handle).map_or(Queued { receive: 0, send: 0 }, |stream| Queued {
+            receive: stream.connection.recv_queued(),
+            send: stream.connection.send_queued(),
+        })
+    }
+
+    /// The socket's options.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn options(&self, handle: Handle) -> Result<&SocketOptions, Errno> {
+        match self.sockets.get(handle) {
+            Some(Socket::Listener(listener)) => Ok(&listener.options),
+            Some(Socket::Stream(stream)) => Ok(&stream.options),
+            None => Err(Errno::EBADF),
+        }
+    }
+
+    /// Changes options and acts upon the change.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn set_options(
+        &mut self,
+        handle: Handle,
+        change: impl FnOnce(&mut SocketOptions),
+    ) -> Result<(), Errno> {
+        let now = self.now();
+        match self.sockets.get_mut(handle) {
+            Some(Socket::Listener(listener)) => change(&mut listener.options),
+            Some(Socket::Stream(stream)) => {
+                change(&mut stream.options);
+                stream.apply_options(now);
+                self.settle(handle.index() as u32);
+                self.transmit();
+            }
+            None => return Err(Errno::EBADF),
+        }
+        Ok(())
+    }
+
+    /// What `TCP_INFO` is made of.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn info(&self, handle: Handle) -> Result<tpa_tcp::Info, Errno> {
+        self.core.stream(handle).map(|stream| stream.connection.info())
+    }
+
+    /// `EPOLL_CTL_ADD` of a socket under the number `fd`.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`, `EBADF`.
+    pub fn watch(
+        &mut self,
+        set: SetId,
+        fd: RawFd,
+        handle: Handle,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        let core = &mut *self.core;
+        let socket = core.sockets.get_mut(handle).ok_or(Errno::EBADF)?;
+        let ready = readiness::of_socket(socket);
+        core.interest.add(set, fd, handle, (events, data), socket.watches_mut(), ready)?;
+        core.stirred |= ready != 0;
+        Ok(())
+    }
+
+    /// `EPOLL_CTL_MOD`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EBADF`.
+    pub fn rewatch(
+        &mut self,
+        set: SetId,
+        fd: RawFd,
+        handle: Handle,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        let core = &mut *self.core;
+        let ready = readiness::of_socket(core.sockets.get(handle).ok_or(Errno::EBADF)?);
+        core.stirred |= ready != 0;
+        core.interest.modify(set, fd, handle, (events, data), ready)
+    }
+
+    /// `EPOLL_CTL_DEL`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `EBADF`.
+    pub fn unwatch(&mut self, set: SetId, fd: RawFd, handle: Handle) -> Result<(), Errno> {
+        let core = &mut *self.core;
+        let socket = core.sockets.get_mut(handle).ok_or(Errno::EBADF)?;
+        core.interest.remove(set, fd, handle, socket.watches_mut())
+    }
+
+    /// One of several numbers of a socket is closed: what was watched under it
+    /// is watched no more.
+    pub fn unwatch_fd(&mut self, fd: RawFd, handle: Handle) {
+        let core = &mut *self.core;
+        if let Some(socket) = core.sockets.get_mut(handle) {
+            core.interest.forget_fd(fd, socket.watches_mut());
+        }
+    }
+
+    /// Takes ready events of a set into `out`; returns their number.
+    #[inline]
+    pub fn harvest(&mut self, set: SetId, out: &mut [libc::epoll_event]) -> usize {
+        let core = &mut *self.core;
+        if !core.interest.has_ready(set) {
+            return 0;
+        }
+        let sockets = &core.sockets;
+        core.interest.harvest(set, out, |handle| sockets.get(handle).map_or(0, readiness::of_socket))
+    }
+
+    /// The event set is closed.
+    pub fn drop_set(&mut self, set: SetId) {
+        for (handle, index) in self.core.interest.drop_set(set) {
+            if let Some(socket) = self.core.sockets.get_mut(handle) {
+                socket.watches_mut().retain(|entry| *entry != (set, index));
+            }
+        }
+    }
+}

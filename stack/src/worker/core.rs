@@ -1,0 +1,179 @@
+//! The inside of a worker: one round of receive, TCP, timers and transmit.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use tpa_tcp::{Instant, TimerWheel};
+
+use crate::clock;
+use crate::counters::WorkerCounters;
+use crate::device::{Batch, Device};
+use crate::identity::Identity;
+use crate::neighbour::Neighbours;
+use crate::packet::Packet;
+use crate::ports::PortBlocks;
+use crate::worker::interest::Interest;
+use crate::worker::limit::RateLimit;
+use crate::worker::secret::Secret;
+use crate::worker::socket::{FlowKey, Socket};
+use crate::worker::table::SocketTable;
+
+/// Resets for segments that match no socket, a second; Linux's
+/// `icmp_msgs_per_sec` serves the same end.
+const RESETS_PER_SECOND: u32 = 1000;
+
+/// Below a quarter of free device buffers (in 1/256) payload is copied out.
+const SCARCE: u32 = 64;
+
+/// Everything that the worker's lock protects.
+pub struct Core {
+    pub identity: Arc<Identity>,
+    pub tcp: Arc<tpa_tcp::Config>,
+    pub device: Box<dyn Device>,
+    pub counters: &'static WorkerCounters,
+    pub sockets: SocketTable,
+    /// Streams by the ends that packets name.
+    pub flows: HashMap<FlowKey, u32, RandomState>,
+    /// Listeners by port; several where they differ in address.
+    pub listeners: HashMap<u16, Vec<(Ipv4Addr, u32)>, RandomState>,
+    pub interest: Interest,
+    pub neighbours: Neighbours,
+    pub ports: PortBlocks,
+    pub secret: Secret,
+    pub wheel: TimerWheel<u32>,
+    /// Streams that have segments to send.
+    pub dirty: VecDeque<u32>,
+    pub rx: Batch,
+    pub tx: Batch,
+    /// An empty packet for the next segment.
+    pub spare: Option<Packet>,
+    /// Time of this round.
+    pub now: Instant,
+    /// The device is short of buffers: payload is copied out, so that a slow
+    /// reader does not starve the device.
+    pub scarce: bool,
+    /// Readiness changed in this round: sleepers must look again.
+    pub stirred: bool,
+    pub resets: RateLimit,
+    /// Expired wheel entries, kept to avoid an allocation a round.
+    pub expired: Vec<u32>,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    pub id: u8,
+    pub identity: Arc<Identity>,
+    pub tcp: Arc<tpa_tcp::Config>,
+    pub device: Box<dyn Device>,
+    pub counters: &'static WorkerCounters,
+    pub ports: PortBlocks,
+}
+
+impl Core {
+    pub fn new(parts: Parts) -> Self {
+        let now = clock::now();
+        Self {
+            identity: parts.identity,
+            tcp: parts.tcp,
+            device: parts.device,
+            counters: parts.counters,
+            sockets: SocketTable::new(parts.id),
+            flows: HashMap::default(),
+            listeners: HashMap::default(),
+            interest: Interest::default(),
+            neighbours: Neighbours::default(),
+            ports: parts.ports,
+            secret: Secret::random(),
+            wheel: TimerWheel::new(now),
+            dirty: VecDeque::new(),
+            rx: Batch::new(),
+            tx: Batch::new(),
+            spare: None,
+            now,
+            scarce: false,
+            stirred: false,
+            resets: RateLimit::new(RESETS_PER_SECOND),
+            expired: Vec::new(),
+        }
+    }
+
+    /// One round. Returns the frames that were received.
+    pub fn round(&mut self) -> usize {
+        self.now = clock::now();
+        self.device.rx_burst(&mut self.rx);
+        let frames = self.rx.len();
+        self.counters.polls.add(1);
+        if frames == 0 {
+            self.counters.idle_polls.add(1);
+        } else {
+            self.counters.rx_frames.add(frames as u64);
+            self.scarce = self.device.free_buffers() < SCARCE;
+            let mut rx = std::mem::take(&mut self.rx);
+            for packet in rx.drain(..) {
+                self.input(packet);
+            }
+            self.rx = rx;
+        }
+        self.run_timers();
+        self.transmit();
+        frames
+    }
+
+    fn run_timers(&mut self) {
+        if self.wheel.next_deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.advance(self.now, |index| expired.push(index));
+        for index in expired.drain(..) {
+            self.timer_fired(index);
+        }
+        self.expired = expired;
+    }
+
+    fn timer_fired(&mut self, index: u32) {
+        let now = self.now;
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        stream.timer_at = None;
+        if stream.connection.next_timer().is_some_and(|at| at <= now) {
+            let before = stream.connection.info().timeouts;
+            stream.connection.on_timer(now);
+            if stream.connection.info().timeouts != before {
+                self.counters.rto_fired.add(1);
+            }
+        }
+        self.settle(index);
+    }
+
+    /// Time until something must happen without a packet; `None`: never.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.wheel.next_deadline(), self.neighbours.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// After anything that may have changed a stream: readiness, accept queue,
+    /// segments to send, timer, end of life.
+    pub fn settle(&mut self, index: u32) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let edges = stream.connection.take_events();
+        if !edges.is_empty() {
+            self.stirred = true;
+            self.interest.notify(&stream.watches, super::readiness::of_events(edges));
+        }
+        if !stream.dirty && stream.connection.wants_transmit() {
+            stream.dirty = true;
+            self.dirty.push_back(index);
+        }
+        if let Some(at) = stream.connection.next_timer()
+            && stream.timer_at.is_none_or(|armed| armed > at)
+        {
+            stream.timer_at = Some(at);
+            self.wheel.insert(index, at);
+        }
+        if stream.owner != super::socket::Owner::Program {
+            self.settle_unowned(index);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! From a received frame to the socket that it is for.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
+
+use nix::errno::Errno;
+use tpa_tcp::wire::{
+    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, Icmpv4Frame, Icmpv4Message, TcpFlags,
+    TcpFrame, WireError, parse_frame,
+};
+use tpa_tcp::{Chunk, Connection, Params, State, reset_for};
+
+use crate::packet::{Packet, PacketFlags};
+use crate::worker::core::Core;
+use crate::worker::interest::Watches;
+use crate::worker::readiness;
+use crate::worker::socket::{FlowKey, Listener, Owner, Socket, Stream};
+
+/// The payload of a frame, in the device's buffer or, when those are scarce,
+/// in a copy of its own.
+fn chunk(packet: Packet, range: Range<usize>, scarce: bool) -> Chunk<Packet> {
+    if scarce {
+        let payload = Packet::copy_of(packet.bytes().get(range).unwrap_or_default());
+        let range = 0..payload.len();
+        Chunk { buf: payload, range }
+    } else {
+        Chunk { buf: packet, range }
+    }
+}
+
+impl Core {
+    /// Takes one frame in.
+    pub fn input(&mut self, packet: Packet) {
+        let info = self.device.info();
+        let policy = if packet.flags.contains(PacketFlags::CHECKSUM_GOOD) || info.lossless_memory {
+            ChecksumPolicy::Trust
+        } else if info.partial_checksums {
+            ChecksumPolicy::VerifyOrPartial
+        } else {
+            ChecksumPolicy::Verify
+        };
+        match parse_frame(packet.bytes(), policy) {
+            Ok(Frame::Tcp(frame)) => self.input_tcp(frame, packet),
+            Ok(Frame::Arp(arp)) => self.input_arp(&arp),
+            Ok(Frame::Icmpv4(icmp)) => self.input_icmp(&icmp, &packet),
+            Ok(Frame::Other) => self.counters.rx_not_ours.add(1),
+            Err(WireError::IpChecksum | WireError::PayloadChecksum) => self.counters.rx_bad_checksum.add(1),
+            Err(_) => self.counters.rx_malformed.add(1),
+        }
+    }
+
+    fn input_tcp(&mut self, frame: TcpFrame, packet: Packet) {
+        self.counters.rx_segments.add(1);
+        self.counters.payload_rx.add(frame.payload.len() as u64);
+        let tcp = &frame.tcp;
+        let key = FlowKey::new(frame.dst, tcp.dst_port, frame.src, tcp.src_port);
+        let Some(&index) = self.flows.get(&key) else {
+            return self.input_unknown_flow(&frame, key);
+        };
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        if tcp.flags.contains(TcpFlags::RST) {
+            self.counters.resets_received.add(1);
+        }
+        // The peer's address may change under us (a failover); its segments tell.
+        stream.peer_mac = Some(frame.src_mac);
+        let scarce = self.scarce;
+        let chunk = (!frame.payload.is_empty()).then(|| chunk(packet, frame.payload.clone(), scarce));
+        stream.connection.on_segment(tcp, chunk, self.now);
+        self.settle(index);
+    }
+
+    fn input_unknown_flow(&mut self, frame: &TcpFrame, key: FlowKey) {
+        if !self.identity.owns(frame.dst) {
+            return self.counters.rx_not_ours.add(1);
+        }
+        let flags = frame.tcp.flags;
+        let opens = flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST);
+        match self.listener_for(frame.dst, frame.tcp.dst_port) {
+            Some(listener) if opens => self.open_passively(listener, frame, key),
+            _ => self.send_reset(frame),
+        }
+    }
+
+    /// The listener for an address and port: one that names the address goes
+    /// before one for all addresses.
+    pub fn listener_for(&self, address: Ipv4Addr, port: u16) -> Option<u32> {
+        let candidates = self.listeners.get(&port)?;
+        let find = |wanted| candidates.iter().find(|(bound, _)| *bound == wanted).map(|(_, index)| *index);
+        find(address).or_else(|| find(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn open_passively(&mut self, listener_index: u32, frame: &TcpFrame, key: FlowKey) {
+        let Some(listener_handle) = self.sockets.handle_at(listener_index) else { return };
+        let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) else { return };
+        if listener.is_full() {
+            // As Linux: say nothing, the peer tries again.
+            return self.counters.listen_overflows.add(1);
+        }
+        let options = listener.options.clone();
+        let params = self.params(key);
+        let stream = Stream {
+            connection: Connection::accept(&self.tcp, params, &frame.tcp, self.now),
+            local: SocketAddrV4::new(frame.dst, frame.tcp.dst_port),
+            remote: SocketAddrV4::new(frame.src, frame.tcp.src_port),
+            next_hop: frame.src,
+            peer_mac: Some(frame.src_mac),
+            owner: Owner::Handshake(listener_handle),
+            dirty: false,
+            timer_at: None,
+            holds_port: false,
+            failure: 0,
+            ident: params.isn.0 as u16,
+            options,
+            watches: Watches::new(),
+        };
+        if let Some(index) = self.insert_stream(stream, key) {
+            if let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) {
+                listener.half_open += 1;
+            }
+            self.settle(index);
+        }
+    }
+
+    /// Puts a stream into the table and the flow map, with its options applied.
+    pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
+        stream.apply_options(self.now);
+        let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
+        self.flows.insert(key, index);
+        self.counters.connections_now.add(1);
+        Some(index)
+    }
+
+    /// What a new connection of this flow starts from.
+    pub fn params(&self, key: FlowKey) -> Params {
+        Params {
+            isn: self.secret.isn(key, self.now),
+            ts_offset: self.secret.timestamp_offset(key),
+            mss: self.identity.mss(),
+        }
+    }
+
+    fn send_reset(&mut self, frame: &TcpFrame) {
+        let Some(reset) = reset_for(&frame.tcp) else { return };
+        if !self.resets.allow(self.now) {
+            return;
+        }
+        self.counters.resets_sent.add(1);
+        let from = SocketAddrV4::new(frame.dst, frame.tcp.dst_port);
+        let to = SocketAddrV4::new(frame.src, frame.tcp.src_port);
+        self.emit_alone(from, to, frame.src_mac, &reset);
+    }
+
+    /// A stream that the program does not hold: on its way to accept(2), or
+    /// closed and finishing.
+    pub fn settle_unowned(&mut self, index: u32) {
+        let Some(handle) = self.sockets.handle_at(index) else { return };
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let state = stream.connection.state();
+        match stream.owner {
+            Owner::Handshake(listener) if state == State::SynReceived => {
+                debug_assert!(self.sockets.get(listener).is_some());
+            }
+            Owner::Handshake(listener) if stream.connection.is_closed() => {
+                if let Some(Socket::Listener(listener)) = self.sockets.get_mut(listener) {
+                    listener.half_open -= 1;
+                }
+                if let Some(Socket::Stream(stream)) = self.sockets.at(index) {
+                    stream.owner = Owner::Nobody;
+                }
+                self.bury_if_done(index);
+            }
+            Owner::Handshake(listener) => {
+                stream.owner = Owner::Queue(listener);
+                if let Some(Socket::Listener(listener)) = self.sockets.get_mut(listener) {
+                    listener.half_open -= 1;
+                    listener.queue.push_back(handle);
+                    self.stirred = true;
+                    self.interest.notify(&listener.watches, libc::EPOLLIN as u32);
+                }
+            }
+            Owner::Nobody => self.bury_if_done(index),
+            Owner::Queue(_) | Owner::Program => {}
+        }
+    }
+
+    /// Frees a stream that nobody holds once TCP is through with it.
+    pub fn bury_if_done(&mut self, index: u32) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        if stream.owner != Owner::Nobody || !stream.connection.is_closed() || stream.dirty {
+            return;
+        }
+        let key = stream.key();
+        let port = stream.holds_port.then(|| stream.local.port());
+        self.sockets.remove(index);
+        if self.flows.get(&key) == Some(&index) {
+            self.flows.remove(&key);
+        }
+        if let Some(port) = port {
+            self.ports.release(port, self.now);
+        }
+        self.counters.connections_closed.add(1);
+        self.counters.connections_now.sub(1);
+    }
+
+    fn input_arp(&mut self, arp: &ArpRepr) {
+        if !self.device.info().own_neighbours {
+            return;
+        }
+        self.counters.arp_received.add(1);
+        let for_us = self.identity.owns(arp.target_ip);
+        // RFC 826: a request for us, or an answer, tells where the sender is.
+        let woken = if for_us {
+            self.neighbours.learn(arp.sender_ip, arp.sender_mac)
+        } else {
+            self.neighbours.refresh(arp.sender_ip, arp.sender_mac)
+        };
+        self.wake_streams(woken, Some(arp.sender_mac));
+        if for_us && arp.operation == ArpOperation::Request {
+            self.counters.arp_replies_sent.add(1);
+            let reply = ArpRepr {
+                operation: ArpOperation::Reply,
+                sender_mac: self.identity.mac,
+                sender_ip: arp.target_ip,
+                target_mac: arp.sender_mac,
+                target_ip: arp.sender_ip,
+            };
+            self.emit_arp(&reply, arp.sender_mac);
+        }
+    }
+
+    /// Streams that waited for a neighbour go on, or fail without one.
+    pub fn wake_streams(&mut self, streams: Vec<u32>, mac: Option<EthernetAddress>) {
+        for index in streams {
+            let Some(Socket::Stream(stream)) = self.sockets.at(index) else { continue };
+            if let Some(mac) = mac {
+                stream.peer_mac = Some(mac);
+            } else if stream.connection.state() == State::SynSent {
+                stream.failure = Errno::EHOSTUNREACH as i32;
+                stream.connection.abort(self.now);
+                self.interest.notify(&stream.watches, readiness::FAILED);
+                self.stirred = true;
+            }
+            self.settle(index);
+        }
+    }
+
+    fn input_icmp(&mut self, icmp: &Icmpv4Frame, packet: &Packet) {
+        if let Icmpv4Message::EchoRequest(echo) = &icmp.message
+            && self.device.info().own_neighbours
+            && self.identity.owns(icmp.dst)
+        {
+            self.answer_echo(icmp, echo, packet);
+        }
+    }
+
+    /// Connections that wait in a listener that closes are reset, as Linux does.
+    pub fn abandon_queue(&mut self, listener: &mut Listener) {
+        for handle in listener.queue.drain(..) {
+            self.abort_unowned(handle.index() as u32);
+        }
+    }
+
+    /// Resets a stream that the program never saw.
+    pub fn abort_unowned(&mut self, index: u32) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        stream.owner = Owner::Nobody;
+        stream.connection.abort(self.now);
+        self.settle(index);
+    }
+}

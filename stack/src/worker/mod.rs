@@ -1,0 +1,307 @@
+//! A worker: queues of a device, the sockets on them, and one lock around all
+//! of it.
+//!
+//! There is no thread here. Whoever waits for one of the worker's sockets
+//! locks it and runs a round ([`WorkerGuard::poll`]); when nobody does for a
+//! millisecond, the control thread does.
+
+mod calls;
+mod core;
+mod input;
+mod interest;
+mod limit;
+mod output;
+mod readiness;
+mod secret;
+mod socket;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tpa_tcp::Instant;
+use tpa_tcp::wire::EthernetAddress;
+
+use crate::clock;
+use crate::device::Arm;
+
+pub use calls::{ConnectState, Queued};
+pub(crate) use core::Parts;
+use core::Core;
+use socket::Socket;
+
+/// Descriptors that [`Worker::wait_fds`] may return.
+pub const MAX_WAIT_FDS: usize = 20;
+
+/// Sleep between two looks at a device that cannot signal.
+const NAP: Duration = Duration::from_micros(50);
+
+/// A pause when the device does not take our frames.
+const BLOCKED_PAUSE: Duration = Duration::from_micros(200);
+
+/// Work is pending: poll instead of sleeping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+/// Who sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleeper {
+    Program,
+    Control,
+}
+
+/// A worker; shared by all threads.
+pub struct Worker {
+    id: usize,
+    core: Mutex<Core>,
+    doorbell: OwnedFd,
+    wait_fds: ArrayVec<RawFd, MAX_WAIT_FDS>,
+    /// Threads asleep, the control thread included; changed under the lock.
+    sleepers: AtomicU32,
+    /// Threads of the program among them.
+    program_sleepers: AtomicU32,
+    /// The doorbell is readable; changed under the lock.
+    rung: AtomicBool,
+    /// When the program last ran a round, in microseconds of our clock.
+    attended_at: AtomicU64,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
+        let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let mut wait_fds = ArrayVec::new();
+        for fd in parts.device.wait_fds().iter().copied().chain([doorbell.as_raw_fd()]) {
+            wait_fds.try_push(fd).map_err(|_| std::io::Error::other("the device has too many queues"))?;
+        }
+        Ok(Self {
+            id: parts.id.into(),
+            core: Mutex::new(Core::new(parts)),
+            doorbell: doorbell.into(),
+            wait_fds,
+            sleepers: AtomicU32::new(0),
+            program_sleepers: AtomicU32::new(0),
+            rung: AtomicBool::new(false),
+            attended_at: AtomicU64::new(clock::now().as_micros()),
+        })
+    }
+
+    /// Number of the worker.
+    pub fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Takes the worker's lock.
+    #[inline]
+    pub fn lock(&self) -> WorkerGuard<'_> {
+        // A panic is caught at the C boundary; the next caller goes on with
+        // what stands, as the program would after a failed call.
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        WorkerGuard { worker: self, core }
+    }
+
+    /// Takes the lock unless somebody holds it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<WorkerGuard<'_>> {
+        let core = match self.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(WorkerGuard { worker: self, core })
+    }
+
+    /// Descriptors to wait for with ppoll(2) and `POLLIN` while asleep: the
+    /// device's and the doorbell. They stay the same.
+    pub fn wait_fds(&self) -> &ArrayVec<RawFd, MAX_WAIT_FDS> {
+        &self.wait_fds
+    }
+
+    /// Ends the sleep that [`WorkerGuard::prepare_sleep`] began.
+    pub fn finish_sleep(&self) {
+        self.lock().end_sleep(Sleeper::Program);
+    }
+
+    /// How long the program has left the worker alone; zero while one of its
+    /// threads sleeps on it.
+    pub(crate) fn unattended_for(&self, now: Instant) -> Duration {
+        if self.program_sleepers.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        let at = self.attended_at.load(Ordering::Relaxed);
+        Duration::from_micros(now.as_micros().saturating_sub(at))
+    }
+
+    /// Whether a thread of the program sleeps on the worker.
+    pub(crate) fn is_slept_on(&self) -> bool {
+        self.program_sleepers.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A worker, locked.
+pub struct WorkerGuard<'a> {
+    worker: &'a Worker,
+    core: MutexGuard<'a, Core>,
+}
+
+impl Deref for WorkerGuard<'_> {
+    type Target = Core;
+    #[inline]
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl DerefMut for WorkerGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl Drop for WorkerGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.core.stirred) && self.worker.sleepers.load(Ordering::Relaxed) > 0 {
+            self.ring();
+        }
+    }
+}
+
+impl WorkerGuard<'_> {
+    /// One round for the program: receive, TCP, timers, transmit. Returns the
+    /// frames received.
+    #[inline]
+    pub fn poll(&mut self) -> usize {
+        let frames = self.core.round();
+        self.worker.attended_at.store(self.core.now.as_micros(), Ordering::Relaxed);
+        frames
+    }
+
+    /// One round while the program does something else.
+    pub(crate) fn poll_for_control(&mut self) -> usize {
+        self.core.counters.control_polls.add(1);
+        self.core.round()
+    }
+
+    /// The time now, for a call outside of a round.
+    fn now(&mut self) -> Instant {
+        self.core.now = clock::now();
+        self.core.now
+    }
+
+    /// Ends what is due and arms the device: the caller may then drop the
+    /// guard, sleep on [`Worker::wait_fds`] for at most the returned time
+    /// (`None`: no limit of ours), and must call [`Worker::finish_sleep`].
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`] when there is something to do at once.
+    pub fn prepare_sleep(&mut self) -> Result<Option<Duration>, Busy> {
+        self.begin_sleep(Sleeper::Program)
+    }
+
+    pub(crate) fn begin_sleep(&mut self, sleeper: Sleeper) -> Result<Option<Duration>, Busy> {
+        self.now();
+        self.core.transmit();
+        let mut limit = self.core.next_deadline().map(|at| {
+            Duration::from_micros(at.as_micros().saturating_sub(self.core.now.as_micros()))
+        });
+        if limit == Some(Duration::ZERO) {
+            return Err(Busy);
+        }
+        if !self.core.dirty.is_empty() || !self.core.tx.is_empty() {
+            limit = Some(limit.map_or(BLOCKED_PAUSE, |limit| limit.min(BLOCKED_PAUSE)));
+        }
+        match self.core.device.arm() {
+            Arm::Pending => return Err(Busy),
+            Arm::Armed => self.core.counters.sleeps.add(1),
+            Arm::Unsupported => {
+                self.core.counters.naps.add(1);
+                limit = Some(limit.map_or(NAP, |limit| limit.min(NAP)));
+            }
+        }
+        self.worker.sleepers.fetch_add(1, Ordering::Relaxed);
+        if sleeper == Sleeper::Program {
+            self.worker.program_sleepers.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(limit)
+    }
+
+    pub(crate) fn end_sleep(&mut self, sleeper: Sleeper) {
+        self.core.counters.wakes.add(1);
+        if sleeper == Sleeper::Program {
+            self.worker.program_sleepers.fetch_sub(1, Ordering::Relaxed);
+            self.worker.attended_at.store(clock::now().as_micros(), Ordering::Relaxed);
+        }
+        // Whoever wakes last silences the doorbell and the device: until then
+        // both must stay readable for the others.
+        if self.worker.sleepers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.core.device.disarm();
+            if self.worker.rung.swap(false, Ordering::Relaxed) {
+                let mut count = [0; 8];
+                let _ = nix::unistd::read(&self.worker.doorbell, &mut count);
+            }
+        }
+    }
+
+    /// Wakes all who sleep on the worker: readiness may have changed.
+    fn ring(&mut self) {
+        if !self.worker.rung.swap(true, Ordering::Relaxed) {
+            self.core.counters.doorbells.add(1);
+            let _ = nix::unistd::write(&self.worker.doorbell, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Brings the device's own counts into the counter file.
+    pub(crate) fn publish_device(&mut self) {
+        let stats = self.core.device.stats();
+        let counters = self.core.counters;
+        for (counter, now) in [
+            (&counters.device_connects, stats.connects),
+            (&counters.device_disconnects, stats.disconnects),
+            (&counters.device_tx_dropped, stats.tx_dropped),
+            (&counters.device_rx_errors, stats.rx_errors),
+        ] {
+            counter.add(now.saturating_sub(counter.get()));
+        }
+    }
+
+    /// The process ends: every connection is closed.
+    pub(crate) fn close_all(&mut self) {
+        for index in self.core.sockets.indices() {
+            if let Some(handle) = self.core.sockets.handle_at(index) {
+                self.close(handle);
+            }
+        }
+    }
+
+    /// Whether a peer has not acknowledged all that was written, the end included.
+    pub(crate) fn has_unsent(&mut self) -> bool {
+        use tpa_tcp::State::{Closing, FinWait1, LastAck};
+        let indices = self.core.sockets.indices();
+        indices.into_iter().any(|index| match self.core.sockets.at(index) {
+            Some(Socket::Stream(stream)) => {
+                matches!(stream.connection.state(), FinWait1 | Closing | LastAck)
+            }
+            _ => false,
+        })
+    }
+
+    /// The kernel told a neighbour's hardware address (`None`: it is gone).
+    pub(crate) fn neighbour_changed(&mut self, address: std::net::Ipv4Addr, mac: Option<EthernetAddress>) {
+        match mac {
+            Some(mac) => {
+                let streams = self.core.neighbours.refresh(address, mac);
+                self.core.wake_streams(streams, Some(mac));
+            }
+            None => self.core.neighbours.forget(address),
+        }
+    }
+}

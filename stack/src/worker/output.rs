@@ -1,0 +1,207 @@
+//! From a connection that has something to say to frames on the device.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use tpa_tcp::wire::{
+    ArpOperation, ArpRepr, EchoRepr, EthIpv4Header, EthernetAddress, Icmpv4Frame, Ports, emit_arp_frame,
+    emit_echo_reply, emit_tcp_frame,
+};
+use tpa_tcp::{State, Transmit};
+
+use crate::host;
+use crate::identity::Network;
+use crate::neighbour::Resolution;
+use crate::packet::Packet;
+use crate::worker::core::Core;
+use crate::worker::socket::Socket;
+
+/// Linux's `net.ipv4.ip_default_ttl`.
+const TTL: u8 = 64;
+
+/// What became of a stream's turn to send.
+enum Turn {
+    /// It has said everything it may say now.
+    Done,
+    /// The device or its pool is full: the stream goes first next time.
+    Blocked,
+}
+
+impl Core {
+    /// Sends what the dirty streams have to send, as far as the device takes it.
+    pub fn transmit(&mut self) {
+        if self.neighbours.next_deadline().is_some_and(|at| at <= self.now) {
+            self.ask_again();
+        }
+        while let Some(index) = self.dirty.pop_front() {
+            if let Turn::Blocked = self.transmit_stream(index) {
+                self.counters.tx_busy.add(1);
+                self.dirty.push_front(index);
+                break;
+            }
+        }
+        self.flush();
+    }
+
+    /// Hands the batch to the device.
+    pub fn flush(&mut self) {
+        if !self.tx.is_empty() {
+            let before = self.tx.len();
+            self.device.tx_burst(&mut self.tx);
+            self.counters.tx_frames.add((before - self.tx.len()) as u64);
+        }
+    }
+
+    /// A packet to fill; `None` when the batch cannot move or the pool is empty.
+    fn packet(&mut self) -> Option<Packet> {
+        if self.tx.is_full() {
+            self.flush();
+            if self.tx.is_full() {
+                return None;
+            }
+        }
+        let packet = self.spare.take().or_else(|| self.device.alloc());
+        if packet.is_none() {
+            self.counters.out_of_packets.add(1);
+        }
+        packet
+    }
+
+    fn header(&self, src: Ipv4Addr, dst: Ipv4Addr, dst_mac: EthernetAddress) -> EthIpv4Header {
+        EthIpv4Header { src_mac: self.identity.mac, dst_mac, src, dst, tos: 0, ttl: TTL }
+    }
+
+    fn transmit_stream(&mut self, index: u32) -> Turn {
+        let Some(mac) = self.peer_mac(index) else { return Turn::Done };
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return Turn::Done };
+        let ports = Ports { src: stream.local.port(), dst: stream.remote.port() };
+        let (local, remote) = (*stream.local.ip(), *stream.remote.ip());
+        let header = self.header(local, remote, mac);
+        let max_payload = usize::from(self.identity.mss());
+        loop {
+            let Some(mut packet) = self.packet() else { return Turn::Blocked };
+            let Some(Socket::Stream(stream)) = self.sockets.at(index) else {
+                self.spare = Some(packet);
+                return Turn::Done;
+            };
+            let Some(segment) = stream.connection.poll_transmit(self.now, max_payload) else {
+                self.spare = Some(packet);
+                stream.dirty = false;
+                self.settle(index);
+                return Turn::Done;
+            };
+            let payload = segment.payload_len() as u64;
+            let retransmit = segment.is_retransmit;
+            stream.ident = stream.ident.wrapping_add(1);
+            let len = emit_tcp_frame(packet.buffer_mut(), &header, stream.ident, &segment, ports, true);
+            packet.set_len(len);
+            self.tx.push(packet);
+            self.counters.tx_segments.add(1);
+            self.counters.payload_tx.add(payload);
+            if retransmit {
+                self.counters.tx_retransmits.add(1);
+            }
+        }
+    }
+
+    /// The hardware address for a stream, or `None` after asking for it: the
+    /// stream comes back when it is known.
+    fn peer_mac(&mut self, index: u32) -> Option<EthernetAddress> {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return None };
+        if stream.peer_mac.is_some() {
+            return stream.peer_mac;
+        }
+        let next_hop = stream.next_hop;
+        stream.dirty = false;
+        match self.neighbours.resolve(next_hop, index, self.now) {
+            Resolution::Known(mac) => {
+                if let Some(Socket::Stream(stream)) = self.sockets.at(index) {
+                    stream.peer_mac = Some(mac);
+                    stream.dirty = true;
+                }
+                Some(mac)
+            }
+            Resolution::Ask => {
+                self.ask(next_hop);
+                None
+            }
+            Resolution::Waiting => None,
+        }
+    }
+
+    /// Asks for a neighbour's hardware address: by ARP, or through the kernel,
+    /// whose answer the control thread brings.
+    fn ask(&mut self, address: Ipv4Addr) {
+        match &self.identity.network {
+            Network::Kernel { ifindex, .. } => {
+                if let Err(error) = host::resolve(*ifindex, address) {
+                    log::debug!("cannot ask the kernel for neighbour {address}: {error}");
+                }
+            }
+            Network::Own { address: own, .. } => {
+                let request = ArpRepr {
+                    operation: ArpOperation::Request,
+                    sender_mac: self.identity.mac,
+                    sender_ip: *own,
+                    target_mac: EthernetAddress([0; 6]),
+                    target_ip: address,
+                };
+                self.counters.arp_requests_sent.add(1);
+                self.emit_arp(&request, EthernetAddress::BROADCAST);
+            }
+        }
+    }
+
+    fn ask_again(&mut self) {
+        let mut again = Vec::new();
+        let unreachable = self.neighbours.overdue(self.now, |address| again.push(address));
+        for address in again {
+            self.ask(address);
+        }
+        self.wake_streams(unreachable, None);
+    }
+
+    /// Sends an ARP packet.
+    pub fn emit_arp(&mut self, arp: &ArpRepr, to: EthernetAddress) {
+        let Some(mut packet) = self.packet() else { return };
+        let len = emit_arp_frame(packet.buffer_mut(), to, arp);
+        packet.set_len(len);
+        self.tx.push(packet);
+    }
+
+    /// Sends one segment that belongs to no stream.
+    pub fn emit_alone(&mut self, from: SocketAddrV4, to: SocketAddrV4, mac: EthernetAddress, segment: &Transmit<'_>) {
+        let Some(mut packet) = self.packet() else { return };
+        let header = self.header(*from.ip(), *to.ip(), mac);
+        let ports = Ports { src: from.port(), dst: to.port() };
+        let len = emit_tcp_frame(packet.buffer_mut(), &header, 0, segment, ports, true);
+        packet.set_len(len);
+        self.tx.push(packet);
+        self.counters.tx_segments.add(1);
+    }
+
+    /// Answers an ICMP echo request to one of our own addresses (RFC 792).
+    pub fn answer_echo(&mut self, icmp: &Icmpv4Frame, echo: &EchoRepr, request: &Packet) {
+        let Some(data) = request.bytes().get(echo.data.clone()) else { return };
+        let Some(mut packet) = self.packet() else { return };
+        let header = self.header(icmp.dst, icmp.src, icmp.src_mac);
+        let len = emit_echo_reply(packet.buffer_mut(), &header, echo, data);
+        packet.set_len(len);
+        if packet.is_empty() {
+            self.spare = Some(packet);
+        } else {
+            self.tx.push(packet);
+            self.counters.icmp_echo_replies.add(1);
+        }
+    }
+
+    /// A stream has new segments to send: it takes its turn.
+    pub fn mark_dirty(&mut self, index: u32) {
+        if let Some(Socket::Stream(stream)) = self.sockets.at(index)
+            && !stream.dirty
+            && stream.connection.state() != State::Closed
+        {
+            stream.dirty = true;
+            self.dirty.push_back(index);
+        }
+    }
+}

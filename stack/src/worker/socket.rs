@@ -1,0 +1,112 @@
+//! What the worker's table holds: listeners and streams.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::{Connection, Instant};
+
+use crate::handle::Handle;
+use crate::options::SocketOptions;
+use crate::packet::Packet;
+use crate::worker::interest::Watches;
+
+/// The two ends of a connection, as its packets name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    addresses: u64,
+    ports: u32,
+}
+
+impl FlowKey {
+    /// The key of the flow between these ends.
+    #[inline]
+    pub fn new(local: Ipv4Addr, local_port: u16, remote: Ipv4Addr, remote_port: u16) -> Self {
+        Self {
+            addresses: u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()),
+            ports: u32::from(local_port) << 16 | u32::from(remote_port),
+        }
+    }
+}
+
+/// A socket of the stack.
+#[expect(clippy::large_enum_variant, reason = "nearly all are streams, and the table never moves them")]
+pub enum Socket {
+    Listener(Listener),
+    Stream(Stream),
+}
+
+impl Socket {
+    /// The event sets that watch the socket.
+    pub fn watches_mut(&mut self) -> &mut Watches {
+        match self {
+            Socket::Listener(listener) => &mut listener.watches,
+            Socket::Stream(stream) => &mut stream.watches,
+        }
+    }
+}
+
+/// A listening socket.
+pub struct Listener {
+    pub local: SocketAddrV4,
+    /// As given to listen(2): one more connection than this may wait.
+    pub backlog: u32,
+    /// Connections in SYN-RECEIVED.
+    pub half_open: u32,
+    /// Established connections that wait for accept(2).
+    pub queue: VecDeque<Handle>,
+    /// What accepted sockets inherit.
+    pub options: SocketOptions,
+    pub watches: Watches,
+}
+
+impl Listener {
+    /// Linux takes a SYN while `sk_acceptq_is_full` is false: backlog + 1 wait.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() + self.half_open as usize > self.backlog as usize
+    }
+}
+
+/// Who is responsible for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Still in the three-way handshake, for this listener.
+    Handshake(Handle),
+    /// In this listener's accept queue.
+    Queue(Handle),
+    /// The program has a descriptor of it.
+    Program,
+    /// Closed by the program; TCP still has things to finish.
+    Nobody,
+}
+
+/// One connection.
+pub struct Stream {
+    pub connection: Connection<Packet>,
+    pub local: SocketAddrV4,
+    pub remote: SocketAddrV4,
+    /// Neighbour that our segments go to: the peer or a gateway.
+    pub next_hop: Ipv4Addr,
+    /// Its hardware address, once known.
+    pub peer_mac: Option<EthernetAddress>,
+    pub owner: Owner,
+    /// In the worker's list of sockets with something to send.
+    pub dirty: bool,
+    /// When the timing wheel will call; the connection's true deadline may be later.
+    pub timer_at: Option<Instant>,
+    /// The local port was taken from the worker's blocks.
+    pub holds_port: bool,
+    /// An error of ours (no route, no neighbour) rather than TCP's, for SO_ERROR.
+    pub failure: i32,
+    /// IP identification of the next segment.
+    pub ident: u16,
+    pub options: SocketOptions,
+    pub watches: Watches,
+}
+
+impl Stream {
+    /// The key of the stream's flow.
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(*self.local.ip(), self.local.port(), *self.remote.ip(), self.remote.port())
+    }
+}

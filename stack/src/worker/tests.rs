@@ -1,0 +1,263 @@
+//! Two workers on a wire: what socket calls see of the whole stack.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use tpa_tcp::wire::EthernetAddress;
+
+use super::{ConnectState, Parts, Worker};
+use crate::SocketOptions;
+use crate::device::Device;
+use crate::device::wire::{WireDevice, wire};
+use crate::handle::{Handle, SetId};
+use crate::identity::{Identity, Network};
+use crate::ports::PortBlocks;
+
+const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 1), 6379);
+const IN: u32 = libc::EPOLLIN as u32;
+const OUT: u32 = libc::EPOLLOUT as u32;
+const RDHUP: u32 = libc::EPOLLRDHUP as u32;
+const HUP: u32 = libc::EPOLLHUP as u32;
+
+fn worker(device: WireDevice, address: Ipv4Addr) -> Worker {
+    let identity = Identity {
+        mac: EthernetAddress(device.info().mac),
+        mtu: device.info().mtu,
+        network: Network::Own { address, prefix: 24, gateway: None },
+        steering: None,
+    };
+    Worker::new(Parts {
+        id: 0,
+        identity: Arc::new(identity),
+        tcp: Arc::default(),
+        device: Box::new(device),
+        counters: Box::leak(Box::default()),
+        ports: PortBlocks::new(false),
+    })
+    .unwrap()
+}
+
+/// A server and a client on one wire.
+struct Pair {
+    server: Worker,
+    client: Worker,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (a, b) = wire(1500);
+        Self { server: worker(a, *SERVER.ip()), client: worker(b, Ipv4Addr::new(192, 168, 7, 2)) }
+    }
+
+    /// Rounds at both ends until neither has anything to do.
+    fn settle(&self) {
+        while self.server.lock().poll() + self.client.lock().poll() > 0 {}
+    }
+
+    fn listen(&self, backlog: u32) -> Handle {
+        self.server.lock().listen(SERVER, backlog, SocketOptions::default()).unwrap()
+    }
+
+    fn connect(&self) -> Handle {
+        let handle = self.client.lock().connect(None, SERVER, SocketOptions::default()).unwrap();
+        self.settle();
+        handle
+    }
+
+    fn connected(&self) -> (Handle, Handle) {
+        let listener = self.listen(16);
+        let client = self.connect();
+        let server = self.server.lock().accept(listener).unwrap();
+        (server, client)
+    }
+}
+
+fn read_all(worker: &Worker, handle: Handle) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buf = [0; 4096];
+    while let Ok(count @ 1..) = worker.lock().recv(handle, &mut buf, false) {
+        all.extend_from_slice(&buf[..count]);
+    }
+    all
+}
+
+#[test]
+fn a_connection_is_resolved_opened_accepted_and_named() {
+    let pair = Pair::new();
+    let listener = pair.listen(16);
+    assert_eq!(pair.server.lock().accept(listener), Err(Errno::EAGAIN));
+    let client = pair.client.lock().connect(None, SERVER, SocketOptions::default()).unwrap();
+    assert_eq!(pair.client.lock().connect_state(client), ConnectState::Connecting);
+    pair.settle();
+    assert_eq!(pair.client.lock().connect_state(client), ConnectState::Connected);
+    assert_eq!(pair.server.lock().readiness(listener) & IN, IN);
+    let server = pair.server.lock().accept(listener).unwrap();
+    assert_eq!(pair.server.lock().local_addr(server), Ok(SERVER));
+    assert_eq!(pair.server.lock().peer_addr(server), pair.client.lock().local_addr(client));
+    assert_eq!(pair.client.lock().peer_addr(client), Ok(SERVER));
+}
+
+#[test]
+fn bytes_go_both_ways_and_the_end_comes_after_them() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    let request: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+    let mut sent = 0;
+    let mut received = Vec::new();
+    while received.len() < request.len() {
+        if let Ok(count) = pair.client.lock().send(client, &request[sent..], false) {
+            sent += count;
+        }
+        pair.settle();
+        received.extend(read_all(&pair.server, server));
+    }
+    assert_eq!(received, request);
+    assert_eq!(pair.server.lock().send(server, b"reply", false), Ok(5));
+    pair.server.lock().close(server);
+    pair.settle();
+    let ready = pair.client.lock().readiness(client);
+    assert_eq!(ready & (IN | RDHUP | HUP), IN | RDHUP);
+    assert_eq!(read_all(&pair.client, client), b"reply");
+    assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Ok(0));
+}
+
+#[test]
+fn a_port_without_a_listener_refuses() {
+    let pair = Pair::new();
+    let client = pair.connect();
+    assert_eq!(pair.client.lock().connect_state(client), ConnectState::Failed);
+    assert_eq!(pair.client.lock().take_error(client), Errno::ECONNREFUSED as i32);
+    assert_eq!(pair.client.lock().take_error(client), 0);
+}
+
+#[test]
+fn one_more_than_the_backlog_waits_and_the_next_is_not_answered() {
+    let pair = Pair::new();
+    let listener = pair.listen(2);
+    let clients: Vec<Handle> = (0..5).map(|_| pair.connect()).collect();
+    let connected = |handle: &&Handle| pair.client.lock().connect_state(**handle) == ConnectState::Connected;
+    assert_eq!(clients.iter().filter(connected).count(), 3);
+    let accepted = (0..5).filter(|_| pair.server.lock().accept(listener).is_ok()).count();
+    assert_eq!(accepted, 3);
+}
+
+#[test]
+fn a_listener_that_closes_resets_who_waited() {
+    let pair = Pair::new();
+    let listener = pair.listen(16);
+    let client = pair.connect();
+    pair.server.lock().close(listener);
+    pair.settle();
+    assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Err(Errno::ECONNRESET));
+    assert_eq!(pair.server.lock().accept(listener), Err(Errno::EBADF));
+}
+
+#[test]
+fn zero_linger_resets_instead_of_finishing() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    pair.client.lock().set_options(client, |options| options.linger = Some(0)).unwrap();
+    pair.client.lock().close(client);
+    pair.settle();
+    assert_eq!(pair.server.lock().recv(server, &mut [0; 8], false), Err(Errno::ECONNRESET));
+}
+
+#[test]
+fn an_event_set_hears_of_accepts_data_and_the_end() {
+    let pair = Pair::new();
+    let set = SetId(0);
+    let listener = pair.listen(16);
+    pair.server.lock().watch(set, 3, listener, IN, 100).unwrap();
+    let harvest = || {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
+        let count = pair.server.lock().harvest(set, &mut events);
+        events[..count].iter().map(|event| (event.u64, event.events)).collect::<Vec<_>>()
+    };
+    assert!(harvest().is_empty());
+    let client = pair.connect();
+    assert_eq!(harvest(), [(100, IN)]);
+    let server = pair.server.lock().accept(listener).unwrap();
+    assert!(harvest().is_empty());
+    pair.server.lock().watch(set, 4, server, IN | RDHUP, 200).unwrap();
+    assert!(harvest().is_empty());
+    pair.client.lock().send(client, b"x", false).unwrap();
+    pair.settle();
+    assert_eq!(harvest(), [(200, IN)]);
+    read_all(&pair.server, server);
+    assert!(harvest().is_empty());
+    pair.client.lock().close(client);
+    pair.settle();
+    assert_eq!(harvest(), [(200, IN | RDHUP)]);
+    pair.server.lock().close(server);
+    assert!(harvest().is_empty());
+}
+
+#[test]
+fn a_full_send_buffer_says_so_and_becomes_writable_again() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    let chunk = vec![7; 65536];
+    let mut sent = 0;
+    loop {
+        match pair.client.lock().send(client, &chunk, false) {
+            Ok(count) => sent += count,
+            Err(errno) => {
+                assert_eq!(errno, Errno::EAGAIN);
+                break;
+            }
+        }
+    }
+    assert_eq!(pair.client.lock().readiness(client) & OUT, 0);
+    let mut received = 0;
+    while received < sent {
+        pair.settle();
+        received += read_all(&pair.server, server).len();
+    }
+    pair.settle();
+    assert_eq!(pair.client.lock().readiness(client) & OUT, OUT);
+}
+
+#[test]
+fn a_stale_handle_is_a_bad_descriptor() {
+    let pair = Pair::new();
+    let (server, _) = pair.connected();
+    pair.server.lock().close(server);
+    assert_eq!(pair.server.lock().recv(server, &mut [0; 8], false), Err(Errno::EBADF));
+    assert_eq!(pair.server.lock().send(server, b"x", false), Err(Errno::EBADF));
+    assert_eq!(pair.server.lock().readiness(server), 0);
+}
+
+#[test]
+fn a_thread_that_sleeps_is_woken_when_another_finds_its_data() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    assert!(pair.server.lock().prepare_sleep().is_ok());
+    let doorbell = *pair.server.wait_fds().last().unwrap();
+    let rings = || {
+        // SAFETY: the doorbell lives as long as the worker.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(doorbell) };
+        let mut fds = [nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 1
+    };
+    assert!(!rings());
+    pair.client.lock().send(client, b"x", false).unwrap();
+    pair.settle();
+    assert!(rings());
+    pair.server.finish_sleep();
+    assert!(!rings());
+    assert_eq!(read_all(&pair.server, server), b"x");
+}
+
+#[test]
+fn a_closed_connection_leaves_nothing_behind() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    pair.client.lock().close(client);
+    pair.settle();
+    pair.server.lock().close(server);
+    pair.settle();
+    // The listener stays; the client's end is in TIME-WAIT.
+    assert_eq!(pair.server.lock().sockets.len(), 1);
+    assert_eq!(pair.server.lock().flows.len(), 0);
+}

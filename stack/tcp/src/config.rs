@@ -1,0 +1,148 @@
+//! Every knob of a connection, with Linux's default where a program or a peer
+//! could notice.
+
+use crate::time::Duration;
+
+/// Which congestion controller a connection starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CongestionAlgorithm {
+    /// CUBIC (RFC 9438).
+    #[default]
+    Cubic,
+    /// NewReno: slow start and congestion avoidance of RFC 5681.
+    NewReno,
+}
+
+/// Keepalive probing (RFC 9293 3.8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence after which the first probe goes out (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Time between probes (`TCP_KEEPINTVL`).
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is dead (`TCP_KEEPCNT`).
+    pub count: u32,
+}
+
+impl Default for Keepalive {
+    /// Linux's `tcp_keepalive_time`, `tcp_keepalive_intvl`, `tcp_keepalive_probes`.
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), count: 9 }
+    }
+}
+
+/// Settings that connections share.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Retransmission timeout before the first RTT sample (RFC 6298 2.1): 1 s.
+    pub rto_initial: Duration,
+    /// Smallest retransmission timeout (Linux `TCP_RTO_MIN`): 200 ms.
+    pub rto_min: Duration,
+    /// Largest retransmission timeout (Linux `TCP_RTO_MAX`): 120 s.
+    pub rto_max: Duration,
+    /// Longest delay of an acknowledgement (Linux `TCP_DELACK_MIN`): 40 ms.
+    pub delayed_ack: Duration,
+    /// Initial congestion window in segments (RFC 6928): 10.
+    pub initial_window: u32,
+    /// Controller of new connections.
+    pub congestion: CongestionAlgorithm,
+    /// SYN retransmissions before an active open fails (`tcp_syn_retries`): 6.
+    pub syn_retries: u32,
+    /// SYN-ACK retransmissions before a passive open fails
+    /// (`tcp_synack_retries`): 5.
+    pub synack_retries: u32,
+    /// Retransmissions of data before the connection fails (`tcp_retries2`): 15.
+    /// Like Linux, counted as the time that so many doublings of
+    /// [`Config::rto_min`] take: about 924 s.
+    pub data_retries: u32,
+    /// The same once no program holds the connection any more
+    /// (`tcp_orphan_retries`): 8.
+    pub orphan_retries: u32,
+    /// Send buffer of a new connection, in bytes: 256 KiB.
+    pub sndbuf: usize,
+    /// Size up to which the send buffer grows with the congestion window
+    /// (`tcp_wmem[2]`), in bytes: 4 MiB.
+    pub sndbuf_max: usize,
+    /// Receive buffer of a new connection, in bytes: 1 MiB.
+    pub rcvbuf: usize,
+    /// Largest receive buffer that can be set later; decides the window scale
+    /// (`tcp_rmem[2]`), in bytes: 6 MiB.
+    pub rcvbuf_max: usize,
+    /// Out-of-order segments that a connection holds at most: 1024.
+    pub reassembly_segments: usize,
+    /// Keepalive of new connections; `None`, Linux's default, sends no probes.
+    pub keepalive: Option<Keepalive>,
+    /// Time that unacknowledged data may stay so (`TCP_USER_TIMEOUT`, RFC
+    /// 5482); zero leaves it to [`Config::data_retries`].
+    pub user_timeout: Duration,
+    /// How long TIME-WAIT lasts (Linux `TCP_TIMEWAIT_LEN`): 60 s.
+    pub time_wait: Duration,
+    /// How long an orphan stays in FIN-WAIT-2 (`tcp_fin_timeout`): 60 s.
+    pub fin_wait2: Duration,
+    /// Least time between two challenge ACKs of a connection (RFC 5961 7,
+    /// Linux `tcp_invalid_ratelimit`): 500 ms.
+    pub challenge_interval: Duration,
+    /// Silence after which an idle connection gives its buffers back: 1 s.
+    pub idle_release: Duration,
+    /// Offer and accept timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Offer and accept selective acknowledgements (RFC 2018).
+    pub sack: bool,
+    /// Offer and accept window scaling (RFC 7323).
+    pub window_scaling: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(120),
+            delayed_ack: Duration::from_millis(40),
+            initial_window: 10,
+            congestion: CongestionAlgorithm::Cubic,
+            syn_retries: 6,
+            synack_retries: 5,
+            data_retries: 15,
+            orphan_retries: 8,
+            sndbuf: 256 * 1024,
+            sndbuf_max: 4 * 1024 * 1024,
+            rcvbuf: 1024 * 1024,
+            rcvbuf_max: 6 * 1024 * 1024,
+            reassembly_segments: 1024,
+            keepalive: None,
+            user_timeout: Duration::ZERO,
+            time_wait: Duration::from_secs(60),
+            fin_wait2: Duration::from_secs(60),
+            challenge_interval: Duration::from_millis(500),
+            idle_release: Duration::from_secs(1),
+            timestamps: true,
+            sack: true,
+            window_scaling: true,
+        }
+    }
+}
+
+impl Config {
+    /// The shift to offer: the smallest that expresses [`Config::rcvbuf_max`]
+    /// in 16 bits, at most 14 (RFC 7323 2.3).
+    pub fn window_shift(&self) -> u8 {
+        let largest = self.rcvbuf_max.max(self.rcvbuf);
+        (0..14).find(|&shift| largest <= 0xffff << shift).unwrap_or(14)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offered_shift_expresses_the_largest_buffer() {
+        let mut config = Config::default();
+        assert_eq!(config.window_shift(), 7);
+        (config.rcvbuf, config.rcvbuf_max) = (65_535, 65_535);
+        assert_eq!(config.window_shift(), 0);
+        config.rcvbuf_max = usize::MAX;
+        assert_eq!(config.window_shift(), 14);
+    }
+}

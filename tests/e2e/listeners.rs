@@ -1,0 +1,92 @@
+//! Accelerated and plain sockets of one process beside each other, and the
+//! ways in which people start it.
+
+use std::time::Duration;
+
+use crate::harness::{wait_until, Device, KernelTcp, Namespace, Program, StackTcp, Stage, Work};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn one_listener_serves_the_device_and_loopback_at_once() {
+    let stage = Stage::new(Device::AfXdp);
+    let redis = stage.redis(&[]);
+    let before = redis.stack();
+    let arguments = ["-t", "set,get", "-c", "20", "-n", "100000", "--csv"];
+    let over_loopback = Program::new("redis-benchmark").args(&["-h", "127.0.0.1"]).args(&arguments);
+    let over_loopback = over_loopback.spawn(&stage.server, &stage.work);
+    let accelerated = stage.start_benchmark(&arguments);
+    let kernel = KernelTcp::of(&stage.server);
+    accelerated.finish(LIMIT).good();
+    over_loopback.finish(LIMIT).good();
+    // Each SET and each GET of the one side, not of the other.
+    let received = redis.stack().since(&before, "bytes_received");
+    assert!((5_000_000..10_000_000).contains(&received), "{received} bytes through the stack");
+    assert!(KernelTcp::of(&stage.server).segments > kernel.segments, "loopback is the kernel's");
+
+    assert_eq!(stage.cli(&["set", "here", "there"]).trim(), "OK");
+    assert!(redis.ask("GET here").contains("there"), "both see the same server");
+}
+
+#[test]
+fn a_port_that_no_rule_names_is_the_kernels() {
+    let stage = Stage::new(Device::AfXdp);
+    let make =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout redis.key -out redis.crt";
+    Program::new("sh").args(&["-c", make]).run(&stage.server, &stage.work, LIMIT).good();
+    let redis = stage.redis(&[
+        "--tls-port",
+        "6380",
+        "--tls-cert-file",
+        "redis.crt",
+        "--tls-key-file",
+        "redis.key",
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let stack = redis.stack();
+    let reply = Program::new("redis-cli")
+        .args(&["--tls", "--insecure", "-h", stage.host(), "-p", "6380", "ping"])
+        .run(&stage.client, &stage.work, LIMIT)
+        .good();
+    assert_eq!(reply.trim(), "PONG");
+    assert_eq!(redis.stack().since(&stack, "bytes_received"), 0, "nothing of it through the stack");
+    redis.through_stack(|| assert_eq!(stage.cli(&["ping"]).trim(), "PONG"));
+}
+
+/// A tpa.conf in the folder where redis is started: nothing but LD_PRELOAD in
+/// the environment.
+fn in_a_folder_with_tpa_conf(arguments: &[&str]) {
+    let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
+    let work = Work::new();
+    work.write("tpa.conf", "listen = [6379]\nstrict = true\n");
+    let pid_file = work.path().join("redis.pid");
+    let started = Program::new("redis-server")
+        .preloaded()
+        .args(&["--protected-mode", "no", "--save", "", "--pidfile"])
+        .arg(&pid_file)
+        .args(arguments)
+        .in_folder(work.path())
+        .spawn(&server, &work);
+    let pid = || std::fs::read_to_string(&pid_file).ok()?.trim().parse::<u32>().ok();
+    wait_until(Duration::from_secs(20), "the stack to come up", || pid().and_then(StackTcp::of).is_some());
+    let ping = Program::new("redis-cli").arg("ping").run(&server, &work, LIMIT).good();
+    assert_eq!(ping.trim(), "PONG", "over loopback, once the listener stands");
+    let pid = pid().expect("redis' own pid file");
+    let kernel = KernelTcp::of(&server);
+    let benchmark = ["-h", "10.77.0.1", "-t", "set,get", "-n", "20000", "--csv"];
+    Program::new("redis-benchmark").args(&benchmark).run(&client, &work, LIMIT).good();
+    assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
+    assert!(StackTcp::of(pid).expect("the stack").get("bytes_received") > 40_000 * 20);
+    drop(started);
+}
+
+#[test]
+fn preloading_and_a_tpa_conf_are_all_that_redis_needs() {
+    in_a_folder_with_tpa_conf(&[]);
+}
+
+#[test]
+fn a_server_that_makes_itself_a_daemon_is_accelerated() {
+    in_a_folder_with_tpa_conf(&["--daemonize", "yes"]);
+}

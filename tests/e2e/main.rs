@@ -1,0 +1,17 @@
+//! End-to-end tests: programs as Debian ships them, over network namespaces
+//! that each test makes for itself and removes. They need root.
+//!
+//! Every accelerated server runs with `strict = true`, and the counters of the
+//! stack and of the kernel say which way the bytes went: that a program works
+//! proves nothing, since it would work on the kernel as well.
+
+mod death;
+mod fallback;
+mod harness;
+mod integrity;
+mod listeners;
+mod memif_peers;
+mod objects;
+mod progress;
+mod redis_matrix;
+mod transparency;
