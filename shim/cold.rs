@@ -10,7 +10,7 @@ use tpa_stack::Handle;
 
 use crate::options;
 use crate::stream::Stream;
-use crate::table::{self, Flag, Slot};
+use crate::table::{self, Flag};
 
 /// What a program set that only the shim needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,10 +19,6 @@ pub struct Cold {
     pub receive_timeout: Option<Duration>,
     /// `SO_SNDTIMEO`; `None`: no limit.
     pub send_timeout: Option<Duration>,
-    /// `SO_REUSEADDR`, to be read back.
-    pub reuse_address: bool,
-    /// `SO_REUSEPORT`, to be read back.
-    pub reuse_port: bool,
 }
 
 static FACTS: Lazy<DashMap<u64, Cold>> = Lazy::new(DashMap::new);
@@ -50,24 +46,23 @@ pub fn forget(handle: Handle) {
     }
 }
 
-/// Takes over what was set on the kernel socket that `stream` was.
-pub fn adopt(stream: Stream, before: Slot) {
-    if options::is_untouched(before) {
-        return;
-    }
-    let facts = of_kernel_socket(stream.fd);
+/// Takes over what is set on the kernel socket that `stream` was, or stands
+/// beside.
+pub fn adopt(stream: Stream) {
+    let facts = Cold {
+        receive_timeout: options::kernel_timeout(stream.fd, libc::SO_RCVTIMEO),
+        send_timeout: options::kernel_timeout(stream.fd, libc::SO_SNDTIMEO),
+    };
     if facts != Cold::default() {
         change(stream, |cold| *cold = facts);
     }
 }
 
-/// What is set on a kernel socket.
-pub fn of_kernel_socket(fd: RawFd) -> Cold {
-    Cold {
-        receive_timeout: options::kernel_timeout(fd, libc::SO_RCVTIMEO),
-        send_timeout: options::kernel_timeout(fd, libc::SO_SNDTIMEO),
-        reuse_address: options::kernel_int(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR) == Some(1),
-        reuse_port: options::kernel_int(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT) == Some(1),
+/// Gives an accepted connection its listener's facts, as Linux does.
+pub fn inherit(listener: Stream, connection: Stream) {
+    if table::flag(listener.fd, Flag::COLD) {
+        let facts = of(listener);
+        change(connection, |cold| *cold = facts);
     }
 }
 
@@ -79,9 +74,10 @@ mod tests {
     fn facts_are_there_from_the_first_change_until_the_connection_goes() {
         let stream = Stream { fd: 930_001, handle: Handle::from_bits(0x77) };
         assert_eq!(of(stream), Cold::default());
-        change(stream, |cold| cold.reuse_port = true);
-        change(stream, |cold| cold.receive_timeout = Some(Duration::from_micros(5)));
-        assert!(of(stream).reuse_port && of(stream).receive_timeout == Some(Duration::from_micros(5)));
+        let (receive_timeout, send_timeout) = (Some(Duration::from_micros(5)), Some(Duration::from_secs(7)));
+        change(stream, |cold| cold.receive_timeout = receive_timeout);
+        change(stream, |cold| cold.send_timeout = send_timeout);
+        assert_eq!(of(stream), Cold { receive_timeout, send_timeout });
         forget(stream.handle);
         assert_eq!(of(stream), Cold::default());
         table::clear_flags(stream.fd);

@@ -13,7 +13,8 @@ use tpa_stack::{Purpose, Stack};
 
 use crate::start::{self, Settings};
 use crate::table::{self, Flag, Owner, Slot};
-use crate::{address, event_set, options, stream};
+use crate::stream::{self, Stream};
+use crate::{address, event_set, options};
 
 /// Numbers whose slot is pending. A hint: zero means that there is none.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -102,6 +103,7 @@ fn listen(fd: RawFd, stack: &Stack, local: SocketAddrV4, backlog: u32) -> Result
     let options = options::of_kernel_socket(fd, Slot::KERNEL);
     let handle = stack.home().lock().listen(local, backlog, options)?;
     stream::adopt_flags(fd, mapped)?;
+    stream::adopt_read_backs(Stream { fd, handle });
     event_set::move_listener(fd, handle);
     Ok(Slot::listener(handle))
 }

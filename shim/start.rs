@@ -3,14 +3,14 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
-use tpa_stack::Stack;
 use tpa_stack::config::{self, Config, Decision, Policy};
+use tpa_stack::{Purpose, Stack};
 
 use crate::{fork, logging};
 
@@ -36,8 +36,14 @@ static SETTINGS: OnceCell<Option<Settings>> = OnceCell::new();
 static SPIN_US: AtomicU32 = AtomicU32::new(0);
 /// Held while the stack starts, and over fork(2).
 static STARTING: Mutex<()> = Mutex::new(());
-/// The stack was tried and cannot run in this process.
-static FAILED: AtomicBool = AtomicBool::new(false);
+/// What is known about whether the stack can run: one of the three below.
+static OUTLOOK: AtomicU8 = AtomicU8::new(OPEN);
+/// It was not tried yet, or runs.
+const OPEN: u8 = 0;
+/// It was tried and cannot run.
+const FAILED: u8 = 1;
+/// This is a forked child of the process whose stack it is.
+const FORBIDDEN: u8 = 2;
 
 /// Whether the calling thread is inside the start of the stack.
 pub fn is_inside() -> bool {
@@ -116,33 +122,39 @@ pub fn spin_time() -> Duration {
 /// The running stack, started if it is not running yet. `Ok(None)`: it cannot
 /// run, the one line that says why is out, and the kernel serves. Of several
 /// threads one starts it and the others wait.
-pub fn stack() -> Result<Option<&'static Stack>, Errno> {
+///
+/// # Errors
+///
+/// Under `strict`, `ENETDOWN` when it cannot run.
+pub fn stack(purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
     if let Some(stack) = Stack::get() {
         return Ok(Some(stack));
     }
     let Some(settings) = settings() else { return Ok(None) };
-    let refused = || if settings.is_strict() { Err(CANNOT_RUN) } else { Ok(None) };
-    if FAILED.load(Ordering::Acquire) {
-        return refused();
+    let _alone = lock_start();
+    match OUTLOOK.load(Ordering::Acquire) {
+        OPEN => start(settings, purpose),
+        FAILED if settings.is_strict() => Err(CANNOT_RUN),
+        _ => Ok(None),
     }
-    let _starting = lock_start();
-    if FAILED.load(Ordering::Acquire) {
-        return refused();
-    }
-    match inside(|| Stack::start(&settings.config, &settings.program)) {
+}
+
+fn start(settings: &Settings, purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
+    match inside(|| Stack::start(&settings.config, &settings.program, purpose)) {
         Ok(stack) => {
             SPIN_US.store(settings.config.spin_us, Ordering::Relaxed);
             fork::install_exit_handler();
             Ok(Some(stack))
         }
+        Err(error) if settings.is_strict() => {
+            OUTLOOK.store(FAILED, Ordering::Release);
+            log::error!("{error}");
+            Err(CANNOT_RUN)
+        }
         Err(error) => {
-            FAILED.store(true, Ordering::Release);
-            if settings.is_strict() {
-                log::error!("{error}");
-            } else {
-                log::warn!("{error}; the kernel serves");
-            }
-            refused()
+            OUTLOOK.store(FAILED, Ordering::Release);
+            log::warn!("{error}; the kernel serves");
+            Ok(None)
         }
     }
 }
@@ -166,8 +178,7 @@ pub fn lock_start() -> MutexGuard<'static, ()> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In a forked child: whatever the parent had, this process has no stack and
-/// gets none.
+/// In a forked child: the stack is the parent's, and this process gets none.
 pub fn forbid() {
-    FAILED.store(true, Ordering::Release);
+    OUTLOOK.store(FORBIDDEN, Ordering::Release);
 }

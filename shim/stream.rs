@@ -186,7 +186,9 @@ fn open(
     let stream = Stream { fd, handle };
     adopt_flags(fd, mapped)?;
     table::set_flag(fd, Flag::CONNECTING, true);
-    cold::adopt(stream, before);
+    if !options::is_untouched(before) {
+        adopt_read_backs(stream);
+    }
     table::set(fd, Slot::stream(handle));
     event_set::move_stream(stream, before);
     Ok(Some(stream))
@@ -200,4 +202,13 @@ pub fn adopt_flags(fd: RawFd, mapped: bool) -> Result<(), Errno> {
     table::set_flag(fd, Flag::NONBLOCK, status & libc::O_NONBLOCK != 0);
     table::set_flag(fd, Flag::MAPPED, mapped);
     Ok(())
+}
+
+/// Takes over the options that only have to be read back or kept by the shim.
+pub fn adopt_read_backs(stream: Stream) {
+    for (option, flag) in [(libc::SO_REUSEADDR, Flag::REUSE_ADDRESS), (libc::SO_REUSEPORT, Flag::REUSE_PORT)] {
+        let on = options::kernel_int(stream.fd, libc::SOL_SOCKET, option) == Some(1);
+        table::set_flag(stream.fd, flag, on);
+    }
+    cold::adopt(stream);
 }

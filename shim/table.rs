@@ -187,6 +187,13 @@ impl Flag {
     pub const SHARED: Flag = Flag(8);
     /// Some cold facts of the socket are kept elsewhere.
     pub const COLD: Flag = Flag(16);
+    /// `SO_REUSEADDR` is set.
+    pub const REUSE_ADDRESS: Flag = Flag(32);
+    /// `SO_REUSEPORT` is set.
+    pub const REUSE_PORT: Flag = Flag(64);
+
+    /// What an accepted connection inherits from its listener.
+    const INHERITED: u8 = Self::MAPPED.0 | Self::REUSE_ADDRESS.0 | Self::REUSE_PORT.0;
 }
 
 /// Whether a flag of a number is set.
@@ -223,8 +230,18 @@ pub fn clear_flags(fd: RawFd) {
 
 /// Copies the flags of a number to its dup(2).
 pub fn copy_flags(from: RawFd, to: RawFd) {
+    copy_masked(from, to, u8::MAX);
+}
+
+/// Gives an accepted connection what it inherits from its listener, and no
+/// other flags.
+pub fn inherit_flags(listener: RawFd, connection: RawFd) {
+    copy_masked(listener, connection, Flag::INHERITED);
+}
+
+fn copy_masked(from: RawFd, to: RawFd, mask: u8) {
     if let (Some(from), Some(to)) = (FLAGS.get(from as u32 as usize), FLAGS.get(to as u32 as usize)) {
-        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        to.store(from.load(Ordering::Relaxed) & mask, Ordering::Relaxed);
     }
 }
 

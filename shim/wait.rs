@@ -5,6 +5,7 @@
 //! call says what it waits for as a [`Wait`]. Nothing is held while the thread
 //! sleeps, so a thread that is cancelled there leaves nothing behind.
 
+use std::cell::OnceCell;
 use std::ptr::null;
 use std::time::{Duration, Instant};
 
@@ -39,23 +40,29 @@ pub trait Wait {
     }
 }
 
-/// How long a call waits, and what ends it early.
+/// How long a call waits, and what ends it early. The time runs from the first
+/// moment that something has to be waited for: a call that finds what it wants
+/// reads no clock.
 pub struct Patience {
-    deadline: Option<Instant>,
-    spin_until: Instant,
+    limit: Option<Duration>,
+    times: OnceCell<Times>,
     mask: *const sigset_t,
     restarts: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    deadline: Option<Instant>,
+    spin_until: Instant,
 }
 
 impl Patience {
     /// For the calls of epoll(7) and poll(2): they wait for `limit` (`None`: for
     /// ever) under the signal mask `mask` (null: the thread's own), and any
     /// signal handler ends them.
+    #[inline]
     pub fn for_events(limit: Option<Duration>, mask: *const sigset_t) -> Self {
-        let now = Instant::now();
-        // A deadline beyond the clock's range is none.
-        let deadline = limit.and_then(|limit| now.checked_add(limit));
-        Self { deadline, spin_until: now + start::spin_time(), mask, restarts: false }
+        Self { limit, times: OnceCell::new(), mask, restarts: false }
     }
 
     /// For calls on one socket, with its `SO_RCVTIMEO` or `SO_SNDTIMEO`. Without
@@ -64,14 +71,27 @@ impl Patience {
         Self { restarts: limit.is_none(), ..Self::for_events(limit, null()) }
     }
 
+    fn times(&self, now: Instant) -> Times {
+        *self.times.get_or_init(|| Times {
+            // A deadline beyond the clock's range is none.
+            deadline: self.limit.and_then(|limit| now.checked_add(limit)),
+            spin_until: now + start::spin_time(),
+        })
+    }
+
     /// Time that is left; `None`: no limit.
-    fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    pub fn remaining(&self) -> Option<Duration> {
+        if self.limit.is_none_or(|limit| limit.is_zero()) {
+            return self.limit;
+        }
+        let now = Instant::now();
+        self.times(now).deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
     fn may_spin(&self) -> bool {
         let now = Instant::now();
-        now < self.spin_until && self.deadline.is_none_or(|deadline| now < deadline)
+        let times = self.times(now);
+        now < times.spin_until && times.deadline.is_none_or(|deadline| now < deadline)
     }
 }
 

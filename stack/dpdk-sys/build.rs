@@ -31,10 +31,10 @@ const SHARED: [&str; 13] = [
 
 /// What DPDK and libxdp do that a guest in somebody's process must not: see
 /// c/eal.c and c/xsk.c.
-const WRAPPED: [&str; 15] = [
+const WRAPPED: [&str; 16] = [
     "printf", "__printf_chk", "fprintf", "__fprintf_chk", "__vfprintf_chk", "puts", "putchar", "exit",
     "abort", "xsk_umem__create", "xsk_socket__create", "xsk_socket__create_shared", "xsk_socket__delete",
-    "bpf_xdp_query_id", "bpf_xdp_detach",
+    "xsk_umem__delete", "bpf_xdp_query_id", "bpf_xdp_detach",
 ];
 
 fn main() {

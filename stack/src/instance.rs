@@ -12,7 +12,7 @@ use tpa_tcp::wire::EthernetAddress;
 
 use crate::config::Config;
 use crate::counters::CounterFile;
-use crate::device::{self, Device};
+use crate::device;
 use crate::handle::Handle;
 use crate::identity::{Identity, Network};
 use crate::ports::PortBlocks;

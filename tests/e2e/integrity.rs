@@ -48,7 +48,7 @@ fn assert_same(original: &Path, copy: &Path) {
     assert_eq!(differs, None, "first byte that differs");
 }
 
-const FAULTS: &str = "[fault]\nspec = 'drop=1,dup=1,reorder=1,seed=7'";
+const FAULTS: &str = "[fault]\nspec = 'both: drop=1%, dup=1%, reorder=1%; seed=7'";
 
 #[test]
 fn a_hundred_megabytes_each_way_stay_the_same_over_af_xdp() {

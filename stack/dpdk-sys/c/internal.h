@@ -26,6 +26,7 @@ struct rte_mempool *tpa_pool_mempool(const struct tpa_pool *pool);
 /* xsk.c */
 int tpa_xsk_find(const char *interface, uint32_t queue, struct tpa_xsk *xsk);
 int tpa_xsk_error(void);
+int tpa_xsk_probe(const char *interface, uint32_t queue);
 
 /* flow.c */
 int tpa_flow_isolate(uint16_t port, bool on);

@@ -281,6 +281,7 @@ static const struct tpa_dpdk table = {
 	.tx_burst = tx_burst,
 	.pool_owns = tpa_pool_owns,
 	.xsk = tpa_xsk_find,
+	.xsk_probe = tpa_xsk_probe,
 	.xsk_error = tpa_xsk_error,
 	.flow_isolate = tpa_flow_isolate,
 	.flow_create = tpa_flow_create,

@@ -134,6 +134,8 @@ struct tpa_dpdk {
 
 	/* 0 and the socket of this interface's queue that is open now. */
 	int (*xsk)(const char *interface, uint32_t queue, struct tpa_xsk *xsk);
+	/* Whether such a socket can be made: -EBUSY when another has the queue. */
+	int (*xsk_probe)(const char *interface, uint32_t queue);
 	/* Error of the last try to make such a socket, 0 when it succeeded. */
 	int (*xsk_error)(void);
 

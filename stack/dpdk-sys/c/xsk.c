@@ -14,7 +14,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <linux/if_xdp.h>
 #include <net/if.h>
@@ -25,8 +27,12 @@
 
 #define MAX_SOCKETS 64
 
+#define BUSY_TRIES 100
+#define BUSY_WAIT_US 5000
+
 struct record {
 	struct xsk_socket *socket;
+	struct xsk_umem *umem;
 	char interface[IF_NAMESIZE];
 	uint32_t queue;
 };
@@ -36,31 +42,62 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int last_error;
 
 static void
-remember(struct xsk_socket *socket, const char *interface, uint32_t queue)
+remember(const struct record *what)
 {
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < MAX_SOCKETS; i++) {
-		struct record *record = &records[i];
-
-		if (record->socket != NULL)
-			continue;
-		record->socket = socket;
-		record->queue = queue;
-		strncpy(record->interface, interface, IF_NAMESIZE - 1);
-		break;
+		if (records[i].socket == NULL) {
+			records[i] = *what;
+			break;
+		}
 	}
 	pthread_mutex_unlock(&lock);
 }
 
-static void
+/* Forgets a socket and returns its umem, NULL when it is not known. */
+static struct xsk_umem *
 forget(const struct xsk_socket *socket)
 {
+	struct xsk_umem *umem = NULL;
+
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < MAX_SOCKETS; i++) {
-		if (records[i].socket == socket)
+		if (socket != NULL && records[i].socket == socket) {
+			umem = records[i].umem;
 			memset(&records[i], 0, sizeof(records[i]));
+		}
 	}
 	pthread_mutex_unlock(&lock);
+	return umem;
+}
+
+/* Umems that went with their sockets. */
+static struct xsk_umem *deleted[MAX_SOCKETS];
+
+static void
+remember_deleted(struct xsk_umem *umem)
+{
+	static size_t next;
+
+	pthread_mutex_lock(&lock);
+	deleted[next++ % MAX_SOCKETS] = umem;
+	pthread_mutex_unlock(&lock);
+}
+
+static bool
+forget_deleted(const struct xsk_umem *umem)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; umem != NULL && i < MAX_SOCKETS; i++) {
+		if (deleted[i] == umem) {
+			deleted[i] = NULL;
+			found = true;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return found;
 }
 
 static bool
@@ -121,9 +158,10 @@ ring_offsets(int fd, struct xdp_mmap_offsets *offsets)
 }
 
 static void
-adopt(struct xsk_socket *socket, const char *interface, uint32_t queue,
+adopt(struct xsk_socket *socket, struct xsk_umem *umem, const char *interface, uint32_t queue,
       const struct xsk_ring_cons *rx, const struct xsk_ring_prod *tx)
 {
+	struct record record = { .socket = socket, .umem = umem, .queue = queue };
 	struct xdp_mmap_offsets offsets;
 	int fd = xsk_socket__fd(socket);
 
@@ -132,7 +170,8 @@ adopt(struct xsk_socket *socket, const char *interface, uint32_t queue,
 		keep_ring_from_fork(rx->producer, &offsets.rx, rx->size, sizeof(struct xdp_desc));
 		keep_ring_from_fork(tx->producer, &offsets.tx, tx->size, sizeof(struct xdp_desc));
 	}
-	remember(socket, interface, queue);
+	strncpy(record.interface, interface, IF_NAMESIZE - 1);
+	remember(&record);
 }
 
 int __real_xsk_umem__create(struct xsk_umem **umem, void *area, __u64 size,
@@ -142,6 +181,7 @@ int __real_xsk_socket__create(struct xsk_socket **socket, const char *interface,
 			      struct xsk_umem *umem, struct xsk_ring_cons *rx,
 			      struct xsk_ring_prod *tx, const struct xsk_socket_config *config);
 void __real_xsk_socket__delete(struct xsk_socket *socket);
+int __real_xsk_umem__delete(struct xsk_umem *umem);
 
 int __wrap_xsk_umem__create(struct xsk_umem **umem, void *area, __u64 size,
 			    struct xsk_ring_prod *fill, struct xsk_ring_cons *completion,
@@ -155,6 +195,7 @@ int __wrap_xsk_socket__create_shared(struct xsk_socket **socket, const char *int
 				     struct xsk_ring_cons *completion,
 				     const struct xsk_socket_config *config);
 void __wrap_xsk_socket__delete(struct xsk_socket *socket);
+int __wrap_xsk_umem__delete(struct xsk_umem *umem);
 int __wrap_bpf_xdp_query_id(int ifindex, int flags, __u32 *id);
 int __wrap_bpf_xdp_detach(int ifindex, __u32 flags, const void *options);
 
@@ -169,6 +210,8 @@ __wrap_xsk_umem__create(struct xsk_umem **umem, void *area, __u64 size,
 	last_error = -result;
 	if (result != 0)
 		return result;
+	/* The address may be that of one that was deleted before. */
+	(void)forget_deleted(*umem);
 	(void)fcntl(xsk_umem__fd(*umem), F_SETFD, FD_CLOEXEC);
 	if (ring_offsets(xsk_umem__fd(*umem), &offsets)) {
 		keep_ring_from_fork(fill->producer, &offsets.fr, fill->size, sizeof(__u64));
@@ -187,10 +230,65 @@ __wrap_xsk_socket__create(struct xsk_socket **socket, const char *interface, __u
 	int result;
 
 	ours.libxdp_flags |= XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
-	result = __real_xsk_socket__create(socket, interface, queue, umem, rx, tx, &ours);
+	/* The kernel frees the queue of a closed socket, such as tpa_xsk_probe's,
+	 * a moment later. */
+	for (int tries = 0; tries < BUSY_TRIES; tries++) {
+		result = __real_xsk_socket__create(socket, interface, queue, umem, rx, tx, &ours);
+		if (result != -EBUSY)
+			break;
+		usleep(BUSY_WAIT_US);
+	}
 	last_error = -result;
 	if (result == 0)
-		adopt(*socket, interface, queue, rx, tx);
+		adopt(*socket, umem, interface, queue, rx, tx);
+	return result;
+}
+
+#define PROBE_FRAMES 64
+
+static int
+probe_with(const char *interface, uint32_t queue, void *area, size_t len)
+{
+	const struct xsk_umem_config umem_config = {
+		.fill_size = PROBE_FRAMES,
+		.comp_size = PROBE_FRAMES,
+		.frame_size = len / PROBE_FRAMES,
+	};
+	const struct xsk_socket_config config = {
+		.rx_size = PROBE_FRAMES,
+		.tx_size = PROBE_FRAMES,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = XDP_COPY,
+	};
+	struct xsk_ring_prod fill, tx;
+	struct xsk_ring_cons completion, rx;
+	struct xsk_socket *socket;
+	struct xsk_umem *umem;
+	int result;
+
+	result = __real_xsk_umem__create(&umem, area, len, &fill, &completion, &umem_config);
+	if (result != 0)
+		return result;
+	result = __real_xsk_socket__create(&socket, interface, queue, umem, &rx, &tx, &config);
+	if (result == 0)
+		__real_xsk_socket__delete(socket);
+	(void)__real_xsk_umem__delete(umem);
+	return result;
+}
+
+/* Asked before the driver is: it reports every failure as EINVAL, and its
+ * clean-up after one writes to memory that it has freed. */
+int
+tpa_xsk_probe(const char *interface, uint32_t queue)
+{
+	size_t len = PROBE_FRAMES * (size_t)getpagesize();
+	void *area = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int result;
+
+	if (area == MAP_FAILED)
+		return -errno;
+	result = probe_with(interface, queue, area, len);
+	(void)munmap(area, len);
 	return result;
 }
 
@@ -208,11 +306,23 @@ __wrap_xsk_socket__create_shared(struct xsk_socket **socket, const char *interfa
 	return -ENOTSUP;
 }
 
+/* The socket lives in its umem's descriptor, and the driver of 22.11 never
+ * deletes the umem of a port that it closes: the queue would stay taken. So the
+ * umem goes with its socket, here, and a driver's own try comes too late. */
 void
 __wrap_xsk_socket__delete(struct xsk_socket *socket)
 {
-	forget(socket);
+	struct xsk_umem *umem = forget(socket);
+
 	__real_xsk_socket__delete(socket);
+	if (umem != NULL && __real_xsk_umem__delete(umem) == 0)
+		remember_deleted(umem);
+}
+
+int
+__wrap_xsk_umem__delete(struct xsk_umem *umem)
+{
+	return forget_deleted(umem) ? 0 : __real_xsk_umem__delete(umem);
 }
 
 /* The driver's clean-up of a program that it never attached. */

@@ -19,8 +19,8 @@ use crate::{Error, check, log_sink};
 pub struct EalConfig {
     /// Most memory for packet buffers and rings, in MiB.
     pub memory_mb: u32,
-    /// Use hugepages when as many as `memory_mb` are free.
-    pub hugepages: bool,
+    /// What kind of memory that is.
+    pub hugepages: Hugepages,
     /// PCI addresses to probe, such as `0000:03:00.0`; with none the PCI bus is
     /// not even looked at.
     pub pci: Vec<String>,
@@ -28,9 +28,21 @@ pub struct EalConfig {
     pub extra_args: Vec<String>,
 }
 
+/// Whether DPDK's memory is made of hugepages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hugepages {
+    /// When as many as the memory that is wanted are free.
+    #[default]
+    Auto,
+    /// Ordinary pages.
+    Never,
+    /// Hugepages, or no start.
+    Only,
+}
+
 impl Default for EalConfig {
     fn default() -> Self {
-        Self { memory_mb: 256, hugepages: true, pci: Vec::new(), extra_args: Vec::new() }
+        Self { memory_mb: 256, hugepages: Hugepages::Auto, pci: Vec::new(), extra_args: Vec::new() }
     }
 }
 
@@ -43,6 +55,14 @@ pub enum StartError {
     /// An argument cannot be given to C.
     #[error("EAL argument {0:?} holds a NUL byte")]
     Argument(String),
+    /// Only hugepages will do, and too few are free.
+    #[error("{free} MiB of hugepages are free, {wanted} MiB are wanted")]
+    Hugepages {
+        /// MiB that are wanted.
+        wanted: u32,
+        /// MiB that are free.
+        free: u64,
+    },
     /// `rte_eal_init` failed.
     #[error("DPDK does not start: {0}")]
     Init(Error),
@@ -59,7 +79,13 @@ fn init(config: &EalConfig) -> Result<&'static Dpdk, StartError> {
     let dpdk = Dpdk::open()?;
     log_sink::install(dpdk);
     let free_mb = free_hugepages_mb(Path::new("/sys/kernel/mm/hugepages"));
-    let huge = config.hugepages && free_mb >= u64::from(config.memory_mb);
+    let enough = free_mb >= u64::from(config.memory_mb);
+    let huge = match config.hugepages {
+        Hugepages::Auto => enough,
+        Hugepages::Never => false,
+        Hugepages::Only if enough => true,
+        Hugepages::Only => return Err(StartError::Hugepages { wanted: config.memory_mb, free: free_mb }),
+    };
     let started = Instant::now();
     run(dpdk, arguments(config, huge))?;
     let elapsed = started.elapsed().as_millis();

@@ -114,6 +114,7 @@ functions! {
     tx_burst(u16, u16, *const RawPool, *const table::tpa_frame, u16) -> u16;
     pool_owns(*const RawPool, *const c_void) -> bool;
     xsk(*const c_char, u32, *mut table::tpa_xsk) -> i32;
+    xsk_probe(*const c_char, u32) -> i32;
     xsk_error() -> i32;
     flow_isolate(u16, bool) -> i32;
     flow_create(u16, *const table::tpa_flow, *mut *mut c_void, *mut c_char, usize) -> i32;

@@ -216,7 +216,21 @@ impl Port {
 
     /// Sets up one queue pair for each pool and starts the port. It stops, and
     /// the device goes, when the last queue is dropped.
+    ///
+    /// A device that could not be started is left behind, and its pools with
+    /// it: the AF_XDP driver of DPDK 22.11 frees twice when it is removed then.
     pub fn start(mut self, config: &PortConfig, pools: Vec<Pool>) -> Result<Vec<Queue>, Error> {
+        if let Err(error) = self.set_up(config, &pools) {
+            std::mem::forget(self);
+            return Err(error);
+        }
+        self.started = true;
+        let port = Arc::new(self);
+        let queues = (0..).zip(pools);
+        Ok(queues.map(|(id, pool)| Queue { port: Arc::clone(&port), id, pool }).collect())
+    }
+
+    fn set_up(&self, config: &PortConfig, pools: &[Pool]) -> Result<(), Error> {
         let (f, id) = (self.dpdk.f(), self.id);
         let count = pools.len() as u16;
         let capabilities = u32::from(config.capabilities.tx_tcp_checksum) * TPA_PORT_TX_TCP_CHECKSUM
@@ -225,7 +239,7 @@ impl Port {
         let result =
             unsafe { (f.port_configure)(id, count, count, config.mtu, capabilities, config.interrupts) };
         check("port configuration", result)?;
-        for (queue, pool) in (0..count).zip(&pools) {
+        for (queue, pool) in (0..count).zip(pools) {
             // SAFETY: the pool lives as long as the queue (see `Queue`), or is leaked.
             let result = unsafe { (f.rx_queue_setup)(id, queue, config.rx_descriptors, pool.as_ptr()) };
             check("receive queue", result)?;
@@ -233,11 +247,7 @@ impl Port {
             check("transmit queue", unsafe { (f.tx_queue_setup)(id, queue, config.tx_descriptors) })?;
         }
         // SAFETY: takes a plain number.
-        check("port start", unsafe { (f.port_start)(id) })?;
-        self.started = true;
-        let port = Arc::new(self);
-        let queues = (0..count).zip(pools);
-        Ok(queues.map(|(id, pool)| Queue { port: Arc::clone(&port), id, pool }).collect())
+        check("port start", unsafe { (f.port_start)(id) })
     }
 }
 
@@ -297,6 +307,12 @@ impl Queue {
     /// The queue's port.
     pub fn port(&self) -> &Arc<Port> {
         &self.port
+    }
+
+    /// Gives up the queue; with the last one the port closes. The pool is free
+    /// to be [destroyed](Pool::destroy) then, if no frame of it is left.
+    pub fn close(self) -> Pool {
+        self.pool
     }
 
     /// Number of the queue in its port.
@@ -365,6 +381,15 @@ impl Dpdk {
         // SAFETY: a NUL-terminated name and a place for the result.
         let result = unsafe { (self.f().xsk)(interface.as_ptr(), queue, &mut xsk) };
         (result == 0).then_some(Xsk { fd: xsk.fd, zero_copy: xsk.zero_copy })
+    }
+
+    /// Whether an AF_XDP socket can be made on a queue of an interface: the
+    /// kernel's own word (`EBUSY` when another socket has the queue), which the
+    /// driver does not pass on.
+    pub fn probe_xsk(&self, interface: &str, queue: u32) -> Result<(), Error> {
+        let interface = c_string("interface", interface)?;
+        // SAFETY: a NUL-terminated name.
+        check("AF_XDP socket", unsafe { (self.f().xsk_probe)(interface.as_ptr(), queue) })
     }
 
     /// `errno` of the driver's last try to open an AF_XDP socket, 0 when it

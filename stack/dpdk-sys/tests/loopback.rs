@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use dpdk_sys::eal::{self, EalConfig, StartError};
+use dpdk_sys::eal::{self, EalConfig, Hugepages, StartError};
 use dpdk_sys::{Dpdk, Frame, Layout, Pool, Port, PortConfig, Queue};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -19,7 +19,7 @@ const CONFIG: PortConfig = PortConfig {
 };
 
 fn start() -> &'static Dpdk {
-    let config = EalConfig { memory_mb: 64, hugepages: false, ..EalConfig::default() };
+    let config = EalConfig { memory_mb: 64, hugepages: Hugepages::Never, ..EalConfig::default() };
     eal::start(&config).expect("EAL starts anywhere without hugepages")
 }
 

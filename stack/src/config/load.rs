@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{Config, ConfigError, DeviceSpec};
+use crate::device::fault::FaultPlan;
 
 /// Where a configuration is looked for when `TPA_CONF` names none.
 const PLACES: [&str; 2] = ["./tpa.conf", "/etc/tpa/tpa.conf"];
@@ -109,7 +110,8 @@ fn span_of(text: &str, keys: &[&str]) -> Option<std::ops::Range<usize>> {
 }
 
 impl Config {
-    /// What one option says against another: the key to blame, and why.
+    /// What is wrong beyond single values, mostly one option against another:
+    /// the key to blame, and why.
     fn contradiction(&self) -> Option<(&'static [&'static str], String)> {
         if self.device == DeviceSpec::Memif && self.address.is_none() {
             let message = "a memif device has no address of the kernel's: set 'address'";
@@ -135,6 +137,9 @@ impl Config {
                 let (below, above) = (size.next_power_of_two() / 2, size.next_power_of_two());
                 return Some((keys, format!("{size} is not a power of two; near are {below} and {above}")));
             }
+        }
+        if let Err(error) = self.fault.spec.parse::<FaultPlan>() {
+            return Some((&["fault", "spec"], error.to_string()));
         }
         self.tcp_contradiction()
     }

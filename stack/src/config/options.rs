@@ -254,6 +254,7 @@ pub enum Congestion {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fault {
-    /// What to inject; empty: nothing.
+    /// What to inject, as [`FaultPlan`](crate::device::fault::FaultPlan) reads
+    /// it; empty: nothing.
     pub spec: String,
 }

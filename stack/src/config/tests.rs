@@ -144,6 +144,10 @@ fn errors_name_the_place_and_what_was_meant() {
             "[[rule]]\nlisten = [80]\naction = \"drop\"",
             "3:10: unknown value 'drop'; allowed: accelerate, kernel",
         ),
+        (
+            "[fault]\nspec = 'rx: drp=1%'",
+            "2:8: fault plan: unknown fault 'drp'; there are drop, dup, reorder, delay, corrupt, cut",
+        ),
         ("listen = [6379", "1:15: unclosed array, expected `]`"),
         ("listen = []\nlisten = []", "2:1: duplicate key"),
     ] {

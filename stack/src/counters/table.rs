@@ -130,10 +130,6 @@ block! {
         device_connects: Counter, "times";
         /// Times that the device's peer or link went.
         device_disconnects: Counter, "times";
-        /// Frames that the device could not send and dropped.
-        device_tx_dropped: Counter, "frames";
-        /// Malformed or refused frames or descriptors from the device.
-        device_rx_errors: Counter, "frames";
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod open;
 #[cfg(test)]
 pub(crate) mod wire;
 
+pub mod fault;
 pub mod memif;
 
 use std::net::Ipv4Addr;

@@ -84,6 +84,7 @@ mod tests {
         let ports = LocalPorts::parse("32768 60999", "33000,40000-40100\n");
         assert!(ports.reserved_in(32960));
         assert!(!ports.reserved_in(33024));
-        assert!(ports.reserved_in(39936) && ports.reserved_in(40064) && !ports.reserved_in(40128));
+        assert!(ports.reserved_in(40000) && ports.reserved_in(40064));
+        assert!(!ports.reserved_in(39936) && !ports.reserved_in(40128));
     }
 }

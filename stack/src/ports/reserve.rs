@@ -11,8 +11,8 @@ use nix::sys::socket::{
     socketpair,
 };
 
+use super::ports_of;
 use crate::descriptor::move_high;
-use crate::device::PORT_BLOCK;
 use crate::fork;
 
 /// First ports of the blocks that this process holds by number alone, so that
@@ -40,7 +40,7 @@ impl Reservation {
             None,
             SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
         )?;
-        for port in (first..=first + (PORT_BLOCK - 1)).filter(|port| Some(*port) != bound_already) {
+        for port in ports_of(first).filter(|port| Some(*port) != bound_already) {
             match bind_port(port) {
                 Ok(bound) => enqueue(&enter, &bound)?,
                 Err(Errno::EADDRINUSE) => return Ok(None),

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::fork;
 
 /// Steering that remembers.
 #[derive(Default)]
@@ -33,6 +35,9 @@ impl Steering for Rules {
         unreachable!()
     }
     fn remove_listener(&self, _: Ipv4Addr, _: u16) -> io::Result<()> {
+        unreachable!()
+    }
+    fn set_local_addresses(&self, _: &[Ipv4Addr]) -> io::Result<()> {
         unreachable!()
     }
     fn add_port_block(&self, first: u16) -> io::Result<()> {
@@ -189,14 +194,20 @@ fn the_kernel_gives_a_held_port_to_nobody_until_the_block_goes() {
 }
 
 #[test]
-fn a_block_costs_one_descriptor() {
-    // In a child process: other tests open descriptors at the same time.
+fn a_block_costs_one_descriptor_out_of_the_programs_way() {
     in_namespace(|| {
+        // A descriptor table of this thread's own: other tests open descriptors too.
+        unshare(CloneFlags::CLONE_FILES).unwrap();
+        let count = || std::fs::read_dir("/proc/thread-self/fd").unwrap().count();
+        let before = count();
         let mut ports = PortBlocks::new(true);
         ports.claim(40_000, None).unwrap();
-        let Reservation::Bound(queue) = &ports.blocks[0]._reservation else { panic!("bound") };
+        assert_eq!(count(), before + 1);
+        let Reservation::Bound(queue) = &ports.blocks[0]._reservation else { panic!("not bound") };
+        assert!(queue.as_raw_fd() > 200);
         assert!(fork::is_internal(queue.as_raw_fd()));
-        assert!(queue.as_raw_fd() >= 512);
+        drop(ports);
+        assert_eq!(count(), before);
     });
 }
 
@@ -214,6 +225,16 @@ fn a_block_with_a_port_in_use_is_skipped() {
         let _both = TcpListener::bind((Ipv4Addr::LOCALHOST, 40_070)).unwrap();
         let error = PortBlocks::new(true).allocate(None, |_| false).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL));
+    });
+}
+
+#[test]
+fn the_last_block_of_all_can_be_held() {
+    in_namespace(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "65472 65535").unwrap();
+        let port = PortBlocks::new(true).allocate(None, |port| port != 65535).unwrap();
+        assert_eq!(port, 65535);
+        PortBlocks::new(true).claim(1, None).unwrap();
     });
 }
 

@@ -197,6 +197,7 @@ impl WorkerGuard<'_> {
             dirty: false,
             timer_at: None,
             holds_port: true,
+            established: false,
             failure: 0,
             ident: params.isn.0 as u16,
             options,
@@ -206,7 +207,6 @@ impl WorkerGuard<'_> {
             self.ports.release(port, now);
             return Err(Errno::ENFILE);
         };
-        self.counters.connections_opened.add(1);
         self.settle(index);
         self.transmit();
         self.sockets.handle_at(index).ok_or(Errno::ENFILE)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tpa_tcp::{Instant, TimerWheel};
+use tpa_tcp::{Events, Instant, TimerWheel};
 
 use crate::clock;
 use crate::counters::WorkerCounters;
@@ -103,6 +103,10 @@ impl Core {
     /// One round. Returns the frames that were received.
     pub fn round(&mut self) -> usize {
         self.now = clock::now();
+        if !self.dirty.is_empty() {
+            // Replies leave before new requests are looked at.
+            self.transmit();
+        }
         self.device.rx_burst(&mut self.rx);
         let frames = self.rx.len();
         self.counters.polls.add(1);
@@ -160,6 +164,13 @@ impl Core {
         let edges = stream.connection.take_events();
         if !edges.is_empty() {
             self.stirred = true;
+            if stream.holds_port && edges.contains(Events::CONNECTED) {
+                self.counters.connections_opened.add(1);
+                stream.established = true;
+            }
+            if stream.holds_port && !stream.established && edges.contains(Events::ERROR) {
+                self.counters.connections_failed.add(1);
+            }
             self.interest.notify(&stream.watches, super::readiness::of_events(edges));
         }
         if !stream.dirty && stream.connection.wants_transmit() {

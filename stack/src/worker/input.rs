@@ -108,6 +108,7 @@ impl Core {
             dirty: false,
             timer_at: None,
             holds_port: false,
+            established: false,
             failure: 0,
             ident: params.isn.0 as u16,
             options,
@@ -126,7 +127,7 @@ impl Core {
         stream.apply_options(self.now);
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
         self.flows.insert(key, index);
-        self.counters.connections_now.add(1);
+        self.counters.connections_now.set(self.flows.len() as u64);
         Some(index)
     }
 
@@ -199,7 +200,7 @@ impl Core {
             self.ports.release(port, self.now);
         }
         self.counters.connections_closed.add(1);
-        self.counters.connections_now.sub(1);
+        self.counters.connections_now.set(self.flows.len() as u64);
     }
 
     fn input_arp(&mut self, arp: &ArpRepr) {

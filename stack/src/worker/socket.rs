@@ -94,8 +94,10 @@ pub struct Stream {
     pub dirty: bool,
     /// When the timing wheel will call; the connection's true deadline may be later.
     pub timer_at: Option<Instant>,
-    /// The local port was taken from the worker's blocks.
+    /// Opened by us: the local port was taken from the worker's blocks.
     pub holds_port: bool,
+    /// Opened by us, and the handshake is complete.
+    pub established: bool,
     /// An error of ours (no route, no neighbour) rather than TCP's, for SO_ERROR.
     pub failure: i32,
     /// IP identification of the next segment.

@@ -13,6 +13,6 @@ pub use counters::{KernelTcp, StackTcp};
 pub use namespace::Namespace;
 pub use paths::{dpdk, shim, tpa};
 pub use process::{wait_until, Finished, Program, Running};
-pub use redis::{Redis, Transfer};
+pub use redis::Redis;
 pub use stage::{Device, Role, Stage, PORT};
 pub use work::Work;

@@ -365,7 +365,8 @@ fn parted(channel: &Channel) -> Option<String> {
     None
 }
 
-fn accept(listener: &Listener) -> Option<OwnedFd> {
+/// Takes a connection that waits.
+pub fn accept(listener: &Listener) -> Option<OwnedFd> {
     use std::os::fd::FromRawFd;
     let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK).ok()?;
     // SAFETY: accept4 has just made this descriptor for us.

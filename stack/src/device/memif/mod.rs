@@ -181,13 +181,11 @@ fn check(options: &MemifOptions, workers: usize) -> Result<Terms, OpenError> {
     };
     within("number of workers", workers as u64, 1..=64, "1 to 64")?;
     within("buffer size", options.buffer_size.into(), 128..=65535, "128 to 65535 bytes")?;
-    let ring_size = if options.ring_size.is_power_of_two() { options.ring_size } else { 0 };
-    within("ring size", ring_size.into(), 32..=16384, "powers of two from 32 to 16384")?;
+    let log2_ring_size = log2_ring_size(options.ring_size)?;
     let pairs = options.queues.unwrap_or(workers as u16);
     within("number of queues", pairs.into(), workers as u64..=64, "the number of workers to 64")?;
     let secret = options.secret.as_deref().unwrap_or_default().as_bytes();
     within("secret's length", secret.len() as u64, 0..=SECRET_LEN as u64, "at most 24 bytes")?;
-    let log2_ring_size = ring_size.ilog2() as u8;
     let len = client_region_len(pairs, log2_ring_size, options.buffer_size);
     if len as u64 > MAX_REGION_LEN {
         return Err(OpenError::TooLarge(len));
@@ -195,6 +193,12 @@ fn check(options: &MemifOptions, workers: usize) -> Result<Terms, OpenError> {
     let mut padded = [0; SECRET_LEN];
     padded[..secret.len()].copy_from_slice(secret);
     Ok(Terms { id: options.id, secret: padded, pairs, log2_ring_size, slot_size: options.buffer_size })
+}
+
+fn log2_ring_size(size: u32) -> Result<u8, OpenError> {
+    let fits = size.is_power_of_two() && (32..=16384).contains(&size);
+    let allowed = "powers of two from 32 to 16384";
+    fits.then(|| size.ilog2() as u8).ok_or(OpenError::Option { what: "ring size", value: size.into(), allowed })
 }
 
 fn info_of(options: &MemifOptions) -> DeviceInfo {

@@ -15,7 +15,7 @@ mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use tpa_tcp::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl PortBlocks {
         let ports = LocalPorts::read();
         let start = self.draw(ports.blocks().len());
         for first in rotated(ports.blocks().len(), start).map(|nth| ports.block(nth)) {
-            let usable = !ports.reserved_in(first) && !(first..first + PORT_BLOCK).all(&in_use);
+            let usable = !ports.reserved_in(first) && !ports_of(first).all(&in_use);
             if usable && self.hold(first, None, steering)? {
                 let newest = self.blocks.len() - 1;
                 return self.pick(newest..newest + 1, &in_use).ok_or_else(exhausted);
@@ -164,6 +164,11 @@ impl PortBlocks {
         self.draws += 1;
         (self.randomness.hash_one(self.draws) % limit.max(1) as u64) as usize
     }
+}
+
+/// The ports of a block; port 0 is none.
+fn ports_of(first: u16) -> RangeInclusive<u16> {
+    first.max(1)..=first + (PORT_BLOCK - 1)
 }
 
 /// 0 to `count`, from `start` on and round.

@@ -1,0 +1,248 @@
+//! Descriptor numbers: close, dup, status flags, and numbers that change hands
+//! behind our back.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use tpa_stack::Stack;
+
+use crate::boundary::check;
+use crate::stream::Stream;
+use crate::table::{self, Flag, Owner, Slot};
+use crate::{event_set, fork, pending, real, watches};
+
+/// close(2) of a number that is not plainly the kernel's.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn close(fd: RawFd) -> Result<usize, Errno> {
+    // In a child of vfork(2) the number is the child's, the socket the parent's.
+    if !fork::is_foreign() {
+        detach(fd);
+    }
+    // The number goes last, so that nobody gets it while it still means a socket.
+    // SAFETY: the program's own number.
+    check(unsafe { real::close(fd) }).map(|_| 0)
+}
+
+/// The number means the kernel's descriptor from now on; what stood behind it
+/// goes with its last number.
+fn detach(fd: RawFd) {
+    let shared = table::flag(fd, Flag::SHARED);
+    let slot = table::set(fd, Slot::KERNEL);
+    table::clear_flags(fd);
+    let is_last = || !shared || table::numbers_of(slot).next().is_none();
+    match slot.owner() {
+        Owner::Stream(handle) | Owner::Listener(handle) if is_last() => Stream { fd, handle }.release(),
+        Owner::Stream(handle) | Owner::Listener(handle) => {
+            if let Some(stack) = Stack::get() {
+                stack.worker(handle).lock().unwatch_fd(fd, handle);
+            }
+        }
+        Owner::Set(set) if is_last() => event_set::release(set),
+        Owner::Pending { .. } => {
+            pending::count(-1);
+            watches::take(fd);
+        }
+        Owner::Kernel if slot.has(Slot::WATCHED) => _ = watches::take(fd),
+        Owner::Set(_) | Owner::Kernel | Owner::Inert => {}
+    }
+}
+
+/// A kernel socket will not be accelerated any more: what was noted of it goes.
+pub fn forget_facts(fd: RawFd) {
+    let slot = table::slot(fd);
+    if slot.is_kernel() && !slot.is_plain() && table::replace(fd, slot, Slot::KERNEL) && slot.has(Slot::WATCHED) {
+        watches::take(fd);
+    }
+}
+
+/// The kernel has just given out this number: whatever the table says of it was
+/// closed behind our back (a raw system call, a close_range(2) of a library), and
+/// goes now.
+#[inline]
+pub fn claim(fd: RawFd) {
+    if fd >= 0 && !table::slot(fd).is_plain() && !fork::is_foreign() {
+        detach(fd);
+    }
+}
+
+/// A number that dup(2) or its like has made of another.
+///
+/// # Errors
+///
+/// None; for use at the end of a chain.
+pub fn adopt_dup(old: RawFd, new: RawFd) -> Result<usize, Errno> {
+    claim(new);
+    let slot = table::slot(old);
+    if slot.is_kernel() || fork::is_foreign() || !table::covers(new) {
+        return Ok(new as usize);
+    }
+    table::set_flag(old, Flag::SHARED, true);
+    table::copy_flags(old, new);
+    if matches!(slot.owner(), Owner::Pending { .. }) {
+        pending::count(1);
+    }
+    table::set(new, slot);
+    Ok(new as usize)
+}
+
+/// dup2(2) and dup3(2): `real` does it, `new` is closed before.
+///
+/// # Errors
+///
+/// The kernel's; `EBUSY` when `new` is one of the stack's own descriptors.
+pub fn dup_over(
+    old: RawFd,
+    new: RawFd,
+    real: impl FnOnce() -> i32,
+) -> Result<usize, Errno> {
+    if old == new || fork::is_foreign() {
+        return check(real()).map(|fd| fd as usize);
+    }
+    if Stack::get().is_some_and(|stack| stack.is_internal_fd(new)) {
+        return Err(Errno::EBUSY);
+    }
+    // SAFETY: F_GETFD only asks. A bad `old` leaves `new` open (dup2(2)).
+    check(unsafe { real::fcntl(old, libc::F_GETFD, 0) })?;
+    if !table::slot(new).is_plain() {
+        detach(new);
+    }
+    let new = check(real())?;
+    adopt_dup(old, new)
+}
+
+/// fcntl(2) on an accelerated number; `real` is fcntl or fcntl64. The kernel's
+/// descriptor under the number keeps the true flags.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn control(
+    fd: RawFd,
+    command: i32,
+    argument: usize,
+    real: impl FnOnce() -> i32,
+) -> Result<usize, Errno> {
+    let result = check(real())?;
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => return adopt_dup(fd, result),
+        libc::F_SETFL => {
+            table::set_flag_shared(fd, Flag::NONBLOCK, argument as i32 & libc::O_NONBLOCK != 0);
+        }
+        _ => {}
+    }
+    Ok(result as usize)
+}
+
+/// close_range(2) or closefrom(3): numbers from `first` to `last`, without the
+/// stack's own. `real` closes a range that is plainly the kernel's.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn close_range(
+    first: u32,
+    last: u32,
+    mut real: impl FnMut(u32, u32) -> Result<(), Errno>,
+) -> Result<usize, Errno> {
+    if first > last {
+        return Err(Errno::EINVAL);
+    }
+    let stack = Stack::get();
+    let is_internal = |fd: u32| stack.is_some_and(|stack| stack.is_internal_fd(fd as RawFd));
+    let mut begin = first;
+    for fd in first..=last.min(highest_known()) {
+        let internal = is_internal(fd);
+        if !internal && table::slot(fd as RawFd).is_plain() {
+            continue;
+        }
+        if begin < fd {
+            real(begin, fd - 1)?;
+        }
+        if !internal {
+            close(fd as RawFd)?;
+        }
+        begin = fd + 1;
+    }
+    if begin <= last { real(begin, last).map(|()| 0) } else { Ok(0) }
+}
+
+/// No number above this one is ours: the highest that the table or the stack
+/// may know.
+fn highest_known() -> u32 {
+    const HIGHEST: u32 = table::CAPACITY as u32 - 1;
+    HIGHEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    use tpa_stack::Handle;
+
+    fn open() -> RawFd {
+        std::fs::File::open("/dev/null").unwrap().into_raw_fd()
+    }
+
+    fn is_open(fd: RawFd) -> bool {
+        // SAFETY: F_GETFD only asks.
+        unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    }
+
+    #[test]
+    fn a_number_that_the_kernel_gives_out_again_is_the_kernels() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let fd = file.as_raw_fd();
+        table::set(fd, Slot::stream(Handle::from_bits(4)));
+        table::set_flag(fd, Flag::NONBLOCK, true);
+        claim(fd);
+        assert!(table::slot(fd).is_plain() && !table::flag(fd, Flag::NONBLOCK));
+    }
+
+    #[test]
+    fn a_dup_names_the_same_socket_until_both_are_closed() {
+        let slot = Slot::stream(Handle::from_bits(0x1234));
+        let old = open();
+        table::set(old, slot);
+        // SAFETY: no pointers.
+        let new = unsafe { libc::dup(old) };
+        assert_eq!(adopt_dup(old, new), Ok(new as usize));
+        assert_eq!(table::slot(new), slot);
+        // SAFETY: no pointers.
+        control(new, libc::F_SETFL, libc::O_NONBLOCK as usize, || 0).unwrap();
+        assert!(table::flag(old, Flag::NONBLOCK));
+        close(old).unwrap();
+        assert_eq!(table::numbers_of(slot).collect::<Vec<_>>(), [new]);
+        close(new).unwrap();
+        assert_eq!(table::numbers_of(slot).next(), None);
+    }
+
+    #[test]
+    fn a_range_is_closed_around_what_is_ours() {
+        let numbers = [60_000_u32, 60_003];
+        for fd in numbers {
+            table::set(fd as RawFd, Slot::stream(Handle::from_bits(0x99)));
+        }
+        let mut ranges = Vec::new();
+        // Nothing is open at these numbers: the close of an accelerated one fails.
+        let result = close_range(59_998, 60_010, |first, last| {
+            ranges.push((first, last));
+            Ok(())
+        });
+        assert_eq!((result, ranges), (Err(Errno::EBADF), vec![(59_998, 59_999)]));
+        assert!(table::slot(60_000).is_plain());
+        table::set(60_003, Slot::KERNEL);
+        assert_eq!(close_range(5, 4, |_, _| Ok(())), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn dup_over_a_bad_number_leaves_the_other_open() {
+        let fd = open();
+        let result = dup_over(-1, fd, || unreachable!());
+        assert_eq!(result, Err(Errno::EBADF));
+        assert!(is_open(fd));
+        close(fd).unwrap();
+    }
+}

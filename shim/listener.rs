@@ -1,0 +1,222 @@
+//! listen(2) and accept(2): one number, two listeners. Connections over the
+//! device come from the stack, those over loopback and other interfaces from
+//! the kernel's listener that stays behind the same number.
+
+use std::net::SocketAddrV4;
+use std::os::fd::RawFd;
+use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use libc::{pollfd, sockaddr, socklen_t};
+use nix::errno::Errno;
+use tpa_stack::{Handle, Stack, WorkerGuard};
+
+use crate::boundary::check;
+use crate::stream::Stream;
+use crate::table::{self, Flag, Owner, Slot};
+use crate::wait::{self, Patience, Wait};
+use crate::{address, cold, descriptor, options, pending, real, start};
+
+/// Accepts from the stack between two that try the kernel first.
+const ACCEPTS_PER_KERNEL_TURN: u32 = 16;
+
+/// listen(2).
+///
+/// # Errors
+///
+/// The kernel's, and under `strict` why the listener cannot be accelerated.
+pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
+    // SAFETY: no pointers.
+    check(unsafe { real::listen(fd, backlog) })?;
+    // Linux reads a negative backlog as the largest (`inet_listen`: unsigned compare).
+    let backlog = backlog as u32;
+    match table::slot(fd).owner() {
+        Owner::Kernel => listen_anew(fd, backlog)?,
+        Owner::Pending { .. } => {
+            pending::count(-1);
+            pending::add(fd, backlog)?;
+        }
+        Owner::Listener(handle) => {
+            let stack = Stack::get().ok_or(Errno::EBADF)?;
+            stack.worker(handle).lock().set_backlog(handle, backlog)?;
+        }
+        Owner::Stream(_) | Owner::Set(_) | Owner::Inert => {}
+    }
+    Ok(0)
+}
+
+fn listen_anew(fd: RawFd, backlog: u32) -> Result<(), Errno> {
+    let wanted = table::covers(fd)
+        && start::settings().is_some_and(|settings| {
+            address::of_kernel_socket(fd).is_some_and(|local| settings.wants_listener(local))
+        })
+        && options::is_tcp(fd);
+    if wanted {
+        return pending::add(fd, backlog);
+    }
+    descriptor::forget_facts(fd);
+    Ok(())
+}
+
+/// Where accept(2) puts the peer's address.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    /// Null: it is not asked for.
+    pub address: *mut sockaddr,
+    /// Room, and then true length.
+    pub length: *mut socklen_t,
+}
+
+/// accept4(2) on a listener of the stack.
+///
+/// # Errors
+///
+/// As accept4(2).
+///
+/// # Safety
+///
+/// `peer` as accept4(2) asks for it.
+pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Result<usize, Errno> {
+    if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if !peer.address.is_null() && peer.length.is_null() {
+        return Err(Errno::EFAULT);
+    }
+    let stack = Stack::get().ok_or(Errno::EBADF)?;
+    let nonblocking = table::flag(fd, Flag::NONBLOCK);
+    let descriptor = [pollfd { fd, events: libc::POLLIN, revents: 0 }];
+    let mut accept = Accept { fd, handle, peer, flags, nonblocking, descriptor };
+    if accept.is_kernels_turn()
+        && let Some(result) = accept.look_at_kernel()
+    {
+        return result;
+    }
+    let worker = stack.worker(handle);
+    let first = accept.look(&mut worker.lock());
+    if let Some(result) = first {
+        return result;
+    }
+    let limit = if nonblocking { Some(Duration::ZERO) } else { options::kernel_timeout(fd, libc::SO_RCVTIMEO) };
+    let patience = Patience::for_socket(limit);
+    wait::wait(std::slice::from_ref(worker), &mut accept, &patience)?.unwrap_or(Err(Errno::EAGAIN))
+}
+
+/// An accept4(2) under way.
+struct Accept {
+    fd: RawFd,
+    handle: Handle,
+    peer: Peer,
+    flags: i32,
+    nonblocking: bool,
+    descriptor: [pollfd; 1],
+}
+
+impl Accept {
+    /// Whether this call tries the kernel's side first, so that a busy stack
+    /// never starves it.
+    fn is_kernels_turn(&self) -> bool {
+        static ACCEPTS: AtomicU32 = AtomicU32::new(0);
+        ACCEPTS.fetch_add(1, Ordering::Relaxed) % ACCEPTS_PER_KERNEL_TURN == ACCEPTS_PER_KERNEL_TURN - 1
+    }
+
+    /// The kernel's next connection.
+    fn from_kernel(&self) -> Result<usize, Errno> {
+        // SAFETY: the program's pointers, as it passed them.
+        let fd = unsafe { real::accept4(self.fd, self.peer.address, self.peer.length, self.flags) };
+        let fd = check(fd)?;
+        descriptor::claim(fd);
+        Ok(fd as usize)
+    }
+
+    /// [`Accept::from_kernel`] on a listener whose accept(2) would wait: only
+    /// when a connection is there, and by one thread at a time, so that another
+    /// cannot take it in between.
+    fn from_blocking_kernel(&self) -> Result<usize, Errno> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fds = self.descriptor;
+        match wait::sleep_on(&mut fds, Some(Duration::ZERO), std::ptr::null())? {
+            0 => Err(Errno::EAGAIN),
+            _ => self.from_kernel(),
+        }
+    }
+
+    /// The stack's next connection, with a number of its own. A process that is
+    /// out of numbers leaves the connection where it is.
+    fn from_stack(&self, guard: &mut WorkerGuard<'_>) -> Result<usize, Errno> {
+        if guard.readiness(self.handle) & libc::EPOLLIN as u32 == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        let fd = reserve(self.flags)?;
+        let handle = guard.accept(self.handle).inspect_err(|_| release(fd))?;
+        descriptor::claim(fd);
+        table::inherit_flags(self.fd, fd);
+        table::set_flag(fd, Flag::NONBLOCK, self.flags & libc::SOCK_NONBLOCK != 0);
+        cold::inherit(Stream { fd: self.fd, handle: self.handle }, Stream { fd, handle });
+        table::set(fd, Slot::stream(handle));
+        let peer = guard.peer_addr(handle);
+        self.tell_peer(fd, peer);
+        Ok(fd as usize)
+    }
+
+    /// Linux, too, accepts a connection that has been reset meanwhile; it has no
+    /// peer then, and the address stays empty.
+    fn tell_peer(&self, fd: RawFd, peer: Result<SocketAddrV4, Errno>) {
+        if self.peer.address.is_null() {
+            return;
+        }
+        match peer {
+            Ok(peer) => {
+                // SAFETY: not null, and the program's promise. The length was checked.
+                let written = unsafe {
+                    address::write(self.peer.address, self.peer.length, peer, table::flag(fd, Flag::MAPPED))
+                };
+                // Only a negative length fails, and Linux accepts before it looks at it.
+                drop(written);
+            }
+            // SAFETY: not null, by the check in `accept`.
+            Err(_) => unsafe { *self.peer.length = 0 },
+        }
+    }
+}
+
+impl Wait for Accept {
+    type Outcome = Result<usize, Errno>;
+
+    fn look(&mut self, guard: &mut WorkerGuard<'_>) -> Option<Self::Outcome> {
+        unless_empty(self.from_stack(guard))
+    }
+
+    fn look_at_kernel(&mut self) -> Option<Self::Outcome> {
+        unless_empty(if self.nonblocking { self.from_kernel() } else { self.from_blocking_kernel() })
+    }
+
+    fn descriptors(&self) -> &[pollfd] {
+        &self.descriptor
+    }
+}
+
+fn unless_empty(result: Result<usize, Errno>) -> Option<Result<usize, Errno>> {
+    Some(result).filter(|result| *result != Err(Errno::EAGAIN))
+}
+
+/// A number for an accepted connection: an eventfd, which costs a third of a
+/// socket and carries the same descriptor flags.
+fn reserve(flags: i32) -> Result<RawFd, Errno> {
+    let close_on_exec = if flags & libc::SOCK_CLOEXEC != 0 { libc::EFD_CLOEXEC } else { 0 };
+    let nonblocking = if flags & libc::SOCK_NONBLOCK != 0 { libc::EFD_NONBLOCK } else { 0 };
+    // SAFETY: no pointers.
+    let fd = check(unsafe { libc::eventfd(0, close_on_exec | nonblocking) })?;
+    if table::covers(fd) {
+        return Ok(fd);
+    }
+    release(fd);
+    Err(Errno::EMFILE)
+}
+
+fn release(fd: RawFd) {
+    // SAFETY: a number that nobody else knows.
+    unsafe { real::close(fd) };
+}

@@ -1,0 +1,134 @@
+//! What is set on a kernel socket. Options that a program sets before its
+//! socket moves to the stack are kept by the kernel, and asked for when it moves:
+//! that holds for sockets from anywhere, inherited ones included.
+
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use libc::{linger, socklen_t, timeval};
+use tpa_stack::SocketOptions;
+
+use super::limit;
+use crate::real;
+use crate::table::Slot;
+
+/// `SO_BUF_LOCK` (Linux 5.14): which buffer sizes were set by the program.
+const SO_BUF_LOCK: i32 = 72;
+const SNDBUF_LOCK: i32 = 1;
+const RCVBUF_LOCK: i32 = 2;
+
+/// An option of plain data; `None` when the kernel does not have it.
+fn kernel_value<T: Copy>(fd: RawFd, level: i32, name: i32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let mut length = size_of::<T>() as socklen_t;
+    // SAFETY: room of that length.
+    let result = unsafe { real::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if result != 0 || length as usize != size_of::<T>() {
+        return None;
+    }
+    // SAFETY: filled by the successful call; only used with types of plain integers.
+    Some(unsafe { value.assume_init() })
+}
+
+/// An int option.
+pub fn kernel_int(fd: RawFd, level: i32, name: i32) -> Option<i32> {
+    kernel_value(fd, level, name)
+}
+
+/// `SO_RCVTIMEO` or `SO_SNDTIMEO`; `None`: no limit.
+pub fn kernel_timeout(fd: RawFd, name: i32) -> Option<Duration> {
+    let time: timeval = kernel_value(fd, libc::SOL_SOCKET, name)?;
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    let micros = u64::try_from(time.tv_usec).ok()?;
+    limit(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
+}
+
+/// Whether a descriptor is a TCP socket.
+pub fn is_tcp(fd: RawFd) -> bool {
+    kernel_int(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
+        && kernel_int(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+}
+
+/// Whether nothing was set since socket(2), as far as its slot tells.
+pub fn is_untouched(before: Slot) -> bool {
+    before.has(Slot::FRESH) && !before.has(Slot::OPTIONED)
+}
+
+/// The options that the stack acts upon, as they stand on a kernel socket.
+pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
+    let mut options = SocketOptions::default();
+    if is_untouched(before) {
+        return options;
+    }
+    let tcp = |name| kernel_int(fd, libc::IPPROTO_TCP, name);
+    let natural = |name, default: u32| tcp(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
+    options.nodelay = tcp(libc::TCP_NODELAY) == Some(1);
+    options.cork = tcp(libc::TCP_CORK) == Some(1);
+    options.keepalive = kernel_int(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE) == Some(1);
+    options.keep_idle = natural(libc::TCP_KEEPIDLE, options.keep_idle);
+    options.keep_intvl = natural(libc::TCP_KEEPINTVL, options.keep_intvl);
+    options.keep_cnt = natural(libc::TCP_KEEPCNT, options.keep_cnt);
+    options.user_timeout_ms = natural(libc::TCP_USER_TIMEOUT, options.user_timeout_ms);
+    options.linger = kernel_value::<linger>(fd, libc::SOL_SOCKET, libc::SO_LINGER)
+        .filter(|linger| linger.l_onoff != 0)
+        .map(|linger| linger.l_linger.clamp(0, u16::MAX.into()) as u16);
+    let locked = kernel_int(fd, libc::SOL_SOCKET, SO_BUF_LOCK).unwrap_or(0);
+    let size = |lock, name| {
+        if locked & lock == 0 {
+            return None;
+        }
+        kernel_int(fd, libc::SOL_SOCKET, name).and_then(|bytes| u32::try_from(bytes).ok())
+    };
+    options.sndbuf = size(SNDBUF_LOCK, libc::SO_SNDBUF);
+    options.rcvbuf = size(RCVBUF_LOCK, libc::SO_RCVBUF);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::AsRawFd;
+
+    fn set<T>(fd: RawFd, level: i32, name: i32, value: T) {
+        // SAFETY: a live value and its size.
+        let result = unsafe {
+            libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<T>() as socklen_t)
+        };
+        assert_eq!(result, 0);
+    }
+
+    #[test]
+    fn what_was_set_on_a_kernel_socket_comes_along() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = socket.as_raw_fd();
+        assert_eq!(of_kernel_socket(fd, Slot::KERNEL), SocketOptions::default());
+        set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
+        set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 77);
+        set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+        set(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger { l_onoff: 1, l_linger: 0 });
+        set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 50_000);
+        set(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval { tv_sec: 2, tv_usec: 500_000 });
+        let options = of_kernel_socket(fd, Slot::KERNEL);
+        let expected = SocketOptions {
+            nodelay: true,
+            keepalive: true,
+            keep_idle: 77,
+            linger: Some(0),
+            sndbuf: Some(100_000),
+            ..SocketOptions::default()
+        };
+        assert_eq!(options, expected);
+        assert_eq!(kernel_timeout(fd, libc::SO_RCVTIMEO), Some(Duration::from_millis(2500)));
+        assert_eq!(kernel_timeout(fd, libc::SO_SNDTIMEO), None);
+        assert_eq!(of_kernel_socket(fd, Slot::kernel_with(Slot::FRESH)), SocketOptions::default());
+    }
+
+    #[test]
+    fn only_tcp_is_tcp() {
+        assert!(is_tcp(TcpListener::bind("127.0.0.1:0").unwrap().as_raw_fd()));
+        assert!(!is_tcp(UdpSocket::bind("127.0.0.1:0").unwrap().as_raw_fd()));
+        assert!(!is_tcp(0));
+    }
+}

@@ -1,0 +1,247 @@
+/*
+ * The steering program: which frames of a shared interface go to the stack.
+ *
+ * The rule is to pass: whatever is not clearly of a port that the stack has
+ * taken on this queue stays with the kernel, ARP, ICMP, IPv6, VLANs and
+ * fragments included. Of a taken port, a flow that the kernel has established
+ * (from before the port was taken, or through another path) stays with the
+ * kernel too. A frame for a queue whose socket is gone falls back to the kernel.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/tcp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "steer.h"
+
+char LICENSE[] SEC("license") = "Apache-2.0";
+
+#define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */
+
+struct flow {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, TPA_MAX_QUEUES);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TPA_MAX_LISTENERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct tpa_listener);
+	__type(value, __u32);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TPA_MAX_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct tpa_address);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TPA_MAX_QUEUES * TPA_BLOCKS);
+	__type(key, __u32);
+	__type(value, __u32);
+} blocks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, TPA_COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tpa_instance);
+} instance SEC(".maps");
+
+/* Flows whose SYN came to us while the kernel still had the former connection
+ * of the same four numbers in TIME-WAIT: the rest of the flow is ours. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct flow);
+	__type(value, __u32);
+} reused SEC(".maps");
+
+static __always_inline void
+count(__u32 reason)
+{
+	__u64 *counter = bpf_map_lookup_elem(&counters, &reason);
+
+	if (counter)
+		(*counter)++;
+}
+
+static __always_inline int
+pass(__u32 reason)
+{
+	count(reason);
+	return XDP_PASS;
+}
+
+static __always_inline int
+redirect(__u32 queue, __u32 reason)
+{
+	int action = bpf_redirect_map(&xsks, queue, XDP_PASS);
+
+	count(action == XDP_REDIRECT ? reason : TPA_PASS_NO_SOCKET);
+	return action;
+}
+
+/* State of the connection that the kernel has for a flow; 0: none. */
+static __always_inline __u32
+kernel_state(struct xdp_md *ctx, const struct flow *flow)
+{
+	struct bpf_sock_tuple tuple = {
+		.ipv4 = {
+			.saddr = flow->saddr,
+			.daddr = flow->daddr,
+			.sport = flow->sport,
+			.dport = flow->dport,
+		},
+	};
+	struct bpf_sock *sock;
+	__u32 state;
+
+	sock = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sock)
+		return 0;
+	state = sock->state;
+	bpf_sk_release(sock);
+	/* The listener behind an accelerated port is no connection. */
+	return state == BPF_TCP_LISTEN ? 0 : state;
+}
+
+/* Of a port of ours: is this flow nevertheless the kernel's? */
+static __always_inline int
+is_kernel_flow(struct xdp_md *ctx, const struct flow *flow, int syn)
+{
+	__u32 state = kernel_state(ctx, flow);
+	__u32 one = 1;
+
+	if (!state)
+		return 0;
+	if (state != BPF_TCP_TIME_WAIT)
+		return 1;
+	if (syn)
+		bpf_map_update_elem(&reused, flow, &one, BPF_ANY);
+	return !syn && !bpf_map_lookup_elem(&reused, flow);
+}
+
+static __always_inline int
+steer_tcp(struct xdp_md *ctx, const struct iphdr *ip, const struct tcphdr *tcp, __u32 queue)
+{
+	const struct tpa_listener port = { ip->daddr, tcp->dest, queue };
+	const struct flow flow = { ip->saddr, ip->daddr, tcp->source, tcp->dest };
+	__u32 block = queue * TPA_BLOCKS + bpf_ntohs(tcp->dest) / TPA_BLOCK_PORTS;
+	int syn = tcp->syn && !tcp->ack;
+	__u32 reason = TPA_REDIRECT_BLOCK;
+	__u32 *value;
+
+	value = bpf_map_lookup_elem(&listeners, &port);
+	if (value) {
+		/* A port that does not listen any more takes no new flows. */
+		if (syn && *value != TPA_LISTENING)
+			return pass(TPA_PASS_OTHER);
+		reason = syn ? TPA_REDIRECT_SYN : TPA_REDIRECT_FLOW;
+	} else {
+		value = bpf_map_lookup_elem(&blocks, &block);
+		if (!value || !*value)
+			return pass(TPA_PASS_OTHER);
+	}
+	if (is_kernel_flow(ctx, &flow, syn))
+		return pass(TPA_PASS_KERNEL_FLOW);
+	return redirect(queue, reason);
+}
+
+/* TPA_SHARED or TPA_OWN for an address that the stack serves; 0: none. */
+static __always_inline __u32
+kind_of(__be32 address, __u32 queue)
+{
+	const struct tpa_address key = { address, queue };
+	const __u32 *value = bpf_map_lookup_elem(&addresses, &key);
+
+	return value ? *value : 0;
+}
+
+static __always_inline int
+steer_ipv4(struct xdp_md *ctx, const struct iphdr *ip, const void *end, __u32 queue)
+{
+	const struct tcphdr *tcp;
+	__u32 kind;
+
+	if ((const void *)(ip + 1) > end || ip->ihl < 5)
+		return pass(TPA_PASS_OTHER);
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_ICMP)
+		return pass(TPA_PASS_OTHER);
+	kind = kind_of(ip->daddr, queue);
+	if (!kind)
+		return pass(TPA_PASS_OTHER);
+	if (ip->frag_off & bpf_htons(IP_FRAGMENT_MASK))
+		return pass(TPA_PASS_FRAGMENT);
+	if (kind == TPA_OWN)
+		return redirect(queue, TPA_REDIRECT_OWN);
+	tcp = (const void *)ip + ip->ihl * 4;
+	if (ip->protocol != IPPROTO_TCP || (const void *)(tcp + 1) > end)
+		return pass(TPA_PASS_OTHER);
+	return steer_tcp(ctx, ip, tcp, queue);
+}
+
+/* ARP for Ethernet and IPv4 (RFC 826). */
+struct arp_packet {
+	__be16 hardware_type;
+	__be16 protocol_type;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender_ip[4];
+	__u8 target_mac[ETH_ALEN];
+	__be32 target_ip;
+} __attribute__((packed));
+
+static __always_inline int
+steer_arp(const struct arp_packet *arp, const void *end, __u32 queue)
+{
+	if ((const void *)(arp + 1) > end || arp->protocol_type != bpf_htons(ETH_P_IP))
+		return pass(TPA_PASS_OTHER);
+	if (kind_of(arp->target_ip, queue) == TPA_OWN)
+		return redirect(queue, TPA_REDIRECT_OWN);
+	return pass(TPA_PASS_OTHER);
+}
+
+SEC("xdp")
+int
+tpa_steer(struct xdp_md *ctx)
+{
+	const void *end = (const void *)(long)ctx->data_end;
+	const struct ethhdr *eth = (const void *)(long)ctx->data;
+	__u32 queue = ctx->rx_queue_index;
+
+	if ((const void *)(eth + 1) > end || queue >= TPA_MAX_QUEUES)
+		return pass(TPA_PASS_OTHER);
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return steer_ipv4(ctx, (const void *)(eth + 1), end, queue);
+	if (eth->h_proto == bpf_htons(ETH_P_ARP))
+		return steer_arp((const void *)(eth + 1), end, queue);
+	return pass(TPA_PASS_OTHER);
+}

@@ -1,0 +1,165 @@
+//! One direction of a faulty device: frames go in, and come out or not.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::plan::{Faults, Share};
+use crate::packet::{Packet, PacketFlags};
+
+/// Bytes of an Ethernet header, which corruption spares: a wrong address would
+/// be nothing but a drop.
+const ETHERNET_HEADER_LEN: usize = 14;
+/// Frames that at most overtake one that is held back.
+const OVERTAKERS: u64 = 8;
+/// Time that a frame is held back when no other comes.
+const HOLD: Duration = Duration::from_millis(2);
+
+/// Random numbers: SplitMix64, by Steele, Lea and Flood.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not zero.
+    fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    fn hits(&mut self, share: Share) -> bool {
+        share.0 > 0 && self.below(1_000_000) < u64::from(share.0)
+    }
+}
+
+/// A frame that others may overtake.
+#[derive(Debug)]
+struct Held {
+    packet: Packet,
+    /// Frames that still go first.
+    overtakers: u64,
+    /// When it goes on without them.
+    until: Instant,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub struct Line {
+    faults: Faults,
+    random: Random,
+    held: Vec<Held>,
+    /// Delayed frames; one delay for all keeps them in order.
+    delayed: VecDeque<(Instant, Packet)>,
+    ready: VecDeque<Packet>,
+}
+
+impl Line {
+    /// A direction with its faults.
+    pub fn new(faults: Faults, seed: u64) -> Self {
+        let random = Random(seed);
+        Self { faults, random, held: Vec::new(), delayed: VecDeque::new(), ready: VecDeque::new() }
+    }
+
+    /// Whether frames may pass by.
+    pub fn is_idle(&self) -> bool {
+        self.faults.is_idle()
+    }
+
+    /// Puts a frame in. `alloc` gives buffers for duplicates.
+    pub fn feed(&mut self, mut packet: Packet, now: Instant, alloc: impl FnOnce() -> Option<Packet>) {
+        if self.random.hits(self.faults.drop) {
+            return;
+        }
+        if self.random.hits(self.faults.duplicate) {
+            if let Some(twin) = alloc().and_then(|twin| copy(&packet, twin)) {
+                self.pass(twin, now);
+            }
+        }
+        if self.random.hits(self.faults.corrupt) {
+            self.corrupt(&mut packet);
+        }
+        if self.random.hits(self.faults.cut) {
+            self.cut(&mut packet);
+        }
+        self.pass(packet, now);
+    }
+
+    /// Sends a frame on its way, straight or not.
+    fn pass(&mut self, packet: Packet, now: Instant) {
+        if self.random.hits(self.faults.delay) {
+            self.delayed.push_back((now + self.faults.delay_by, packet));
+        } else if self.random.hits(self.faults.reorder) {
+            let overtakers = 1 + self.random.below(OVERTAKERS);
+            self.held.push(Held { packet, overtakers, until: now + HOLD });
+        } else {
+            self.deliver(packet);
+        }
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        self.ready.push_back(packet);
+        for held in &mut self.held {
+            held.overtakers = held.overtakers.saturating_sub(1);
+        }
+        self.let_go(|held| held.overtakers == 0);
+    }
+
+    fn let_go(&mut self, goes: impl Fn(&Held) -> bool) {
+        while let Some(index) = self.held.iter().position(&goes) {
+            self.ready.push_back(self.held.remove(index).packet);
+        }
+    }
+
+    /// Makes ready what is due.
+    pub fn advance(&mut self, now: Instant) {
+        while self.delayed.front().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, packet)) = self.delayed.pop_front() {
+                self.deliver(packet);
+            }
+        }
+        self.let_go(|held| held.until <= now);
+    }
+
+    /// Frames that are to go on now, in order; take them from the front.
+    pub fn ready(&mut self) -> &mut VecDeque<Packet> {
+        &mut self.ready
+    }
+
+    /// When the next frame becomes ready by itself.
+    pub fn next_due(&self) -> Option<Instant> {
+        let delayed = self.delayed.front().map(|(due, _)| *due);
+        self.held.iter().map(|held| held.until).chain(delayed).min()
+    }
+
+    fn corrupt(&mut self, packet: &mut Packet) {
+        let len = packet.len();
+        let first = if len > ETHERNET_HEADER_LEN { ETHERNET_HEADER_LEN } else { 0 };
+        if len == 0 {
+            return;
+        }
+        let at = first + self.random.below((len - first) as u64) as usize;
+        packet.buffer_mut()[at] ^= 1 << self.random.below(8);
+        packet.flags.remove(PacketFlags::CHECKSUM_GOOD);
+    }
+
+    fn cut(&mut self, packet: &mut Packet) {
+        if packet.len() > 1 {
+            packet.set_len(1 + self.random.below(packet.len() as u64 - 1) as usize);
+            packet.flags.remove(PacketFlags::CHECKSUM_GOOD);
+        }
+    }
+}
+
+/// Copies a frame into an empty buffer, if it fits.
+fn copy(packet: &Packet, mut twin: Packet) -> Option<Packet> {
+    let len = packet.len();
+    twin.buffer_mut().get_mut(..len)?.copy_from_slice(packet.bytes());
+    twin.set_len(len);
+    twin.flags = packet.flags;
+    Some(twin)
+}
