@@ -83,7 +83,7 @@ impl<'a> Buffers<'a> {
         self.parts(done).map(|(base, length)| unsafe { std::slice::from_raw_parts_mut(base, length) })
     }
 
-    fn parts(self, mut done: usize) -> impl Iterator<Item = (*mut u8, usize)> {
+    fn parts(self, mut done: usize) -> impl Iterator<Item = (*mut u8, usize)> + 'a {
         self.vector.iter().filter_map(move |entry| {
             let skip = done.min(entry.iov_len);
             done -= skip;

@@ -1,7 +1,6 @@
 //! Facts of a connection that are seldom set and never needed on the hot path:
 //! a number's `COLD` flag says whether there are any.
 
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use dashmap::DashMap;

@@ -17,7 +17,7 @@ use crate::table::{self, Owner, Slot};
 use crate::watches::{self, Watches};
 use crate::start;
 
-/// The process whose sockets the table describes.
+/// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 /// The stack was shut down: the process ends.
 static ENDED: AtomicBool = AtomicBool::new(false);
@@ -65,9 +65,6 @@ extern "C" fn prepare() {
         let held = Held { _starting: start::lock_start(), _watches: watches::lock() };
         // SAFETY: the locks inside `held` are ours.
         unsafe { *HELD.0.get() = Some(held) };
-        if let Some(stack) = Stack::get() {
-            stack.before_fork();
-        }
     });
 }
 
@@ -75,12 +72,7 @@ extern "C" fn parent() {
     if start::is_inside() {
         return;
     }
-    shield(|| {
-        if let Some(stack) = Stack::get() {
-            stack.after_fork_parent();
-        }
-        release();
-    });
+    shield(release);
 }
 
 extern "C" fn child() {
@@ -90,8 +82,7 @@ extern "C" fn child() {
     shield(|| {
         OWNER.store(process::id(), Ordering::Relaxed);
         if let Some(stack) = Stack::get() {
-            // SAFETY: this is the fork handler of the child, its only thread.
-            unsafe { stack.after_fork_child() };
+            stack.after_fork_child();
             start::forbid();
             make_inert();
         }
@@ -124,7 +115,8 @@ fn in_child(slot: Slot) -> Slot {
 /// shares our memory, or of a bare clone(2). Such a child may change its own
 /// descriptors, but not our sockets. One getpid(2); for slow paths.
 pub fn is_foreign() -> bool {
-    OWNER.load(Ordering::Relaxed) != process::id()
+    let owner = OWNER.load(Ordering::Relaxed);
+    owner != 0 && owner != process::id()
 }
 
 extern "C" fn at_exit() {

@@ -88,10 +88,10 @@ pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Resul
     let nonblocking = table::flag(fd, Flag::NONBLOCK);
     let descriptor = [pollfd { fd, events: libc::POLLIN, revents: 0 }];
     let mut accept = Accept { fd, handle, peer, flags, nonblocking, descriptor };
-    if accept.is_kernels_turn()
-        && let Some(result) = accept.look_at_kernel()
-    {
-        return result;
+    if accept.is_kernels_turn() {
+        if let Some(result) = accept.look_at_kernel() {
+            return result;
+        }
     }
     let worker = stack.worker(handle);
     let first = accept.look(&mut worker.lock());

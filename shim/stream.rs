@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
-use tpa_stack::{ConnectState, Handle, Purpose, Stack, Worker};
+use tpa_stack::{ConnectState, Handle, Purpose, Queued, Stack, Worker};
 
 use crate::address::{self, Given};
 use crate::boundary::check;
@@ -137,6 +137,15 @@ impl Stream {
     /// `ENOTCONN`.
     pub fn peer_address(&self) -> Result<SocketAddrV4, Errno> {
         self.worker()?.lock().peer_addr(self.handle)
+    }
+
+    /// Bytes in the queues.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` when the stack is gone.
+    pub fn queued(&self) -> Result<Queued, Errno> {
+        Ok(self.worker()?.lock().queued(self.handle))
     }
 
     /// Whether addresses are to be given as IPv4-mapped IPv6 ones.

@@ -199,7 +199,10 @@ pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
         ),
         _ => false,
     };
-    if known && let Err(errno) = set(listener, level, name, value) {
+    if !known {
+        return;
+    }
+    if let Err(errno) = set(listener, level, name, value) {
         log::warn!("an option of a listener reaches only its kernel connections: {errno}");
     }
 }

@@ -229,6 +229,17 @@ steer_arp(const struct arp_packet *arp, const void *end, __u32 queue)
 	return pass(TPA_PASS_OTHER);
 }
 
+/* Whether the owner has said whose program this is. (A map that the program
+ * does not use could not be found through it.) */
+static __always_inline int
+is_described(void)
+{
+	__u32 zero = 0;
+	const struct tpa_instance *self = bpf_map_lookup_elem(&instance, &zero);
+
+	return self && self->abi == TPA_STEER_ABI;
+}
+
 SEC("xdp")
 int
 tpa_steer(struct xdp_md *ctx)
@@ -237,7 +248,7 @@ tpa_steer(struct xdp_md *ctx)
 	const struct ethhdr *eth = (const void *)(long)ctx->data;
 	__u32 queue = ctx->rx_queue_index;
 
-	if ((const void *)(eth + 1) > end || queue >= TPA_MAX_QUEUES)
+	if ((const void *)(eth + 1) > end || queue >= TPA_MAX_QUEUES || !is_described())
 		return pass(TPA_PASS_OTHER);
 	if (eth->h_proto == bpf_htons(ETH_P_IP))
 		return steer_ipv4(ctx, (const void *)(eth + 1), end, queue);

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use crate::host::{Change, Watcher};
 use crate::identity::Network;
 use crate::worker::{Busy, Sleeper, Worker};
-use crate::{Stack, clock};
+use crate::{Stack, clock, fork};
 
 /// A worker that nobody ran for so long is run by the control thread.
 const NEGLECT: Duration = Duration::from_millis(1);
@@ -46,7 +46,10 @@ struct Control {
 fn run(stack: &'static Stack) {
     let watcher = match &stack.identity().network {
         Network::Kernel { .. } => match Watcher::open() {
-            Ok(watcher) => Some(watcher),
+            Ok(watcher) => {
+                fork::note(watcher.fd());
+                Some(watcher)
+            }
             Err(error) => {
                 log::warn!("changes of addresses and neighbours go unnoticed: {error}");
                 None
@@ -142,7 +145,7 @@ impl Control {
         for worker in self.stack.workers() {
             let mut guard = worker.lock();
             guard.device.on_control();
-            guard.publish_device();
+            guard.keep_house();
         }
     }
 
@@ -164,12 +167,12 @@ impl Control {
 
 fn apply(stack: &Stack, change: Change) {
     match change {
-        Change::Neighbour { addr, mac, .. } => {
+        Change::Neighbour { ifindex, addr, mac } if stack.is_on(ifindex) => {
             for worker in stack.workers() {
                 worker.lock().neighbour_changed(addr, mac.map(tpa_tcp::wire::EthernetAddress));
             }
         }
         Change::Address | Change::Overrun => stack.refresh_addresses(),
-        Change::Link | Change::Route => {}
+        Change::Link | Change::Route | Change::Neighbour { .. } => {}
     }
 }

@@ -76,10 +76,10 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// `NetworkUnreachable` when the destination is not reached over this
-    /// device, or is one of our own addresses.
+    /// `ENETUNREACH` when the destination is not reached over this device or is
+    /// one of our own addresses, or what the kernel says of the route.
     pub fn path_to(&self, remote: Ipv4Addr) -> io::Result<Path> {
-        let unreachable = || io::Error::from(io::ErrorKind::NetworkUnreachable);
+        let unreachable = || io::Error::from_raw_os_error(libc::ENETUNREACH);
         if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
             return Err(unreachable());
         }
@@ -93,7 +93,8 @@ impl Identity {
                 Ok(Path { source: *address, next_hop })
             }
             Network::Kernel { ifindex, .. } => {
-                let route = host::route_to(remote).map_err(io::Error::other)?;
+                let route =
+                    host::route_to(remote).map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
                 if route.ifindex != *ifindex || route.is_local {
                     return Err(unreachable());
                 }

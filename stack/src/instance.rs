@@ -159,6 +159,15 @@ impl Stack {
         &self.device
     }
 
+    /// Counts a socket that policy wanted here and that stayed with the kernel.
+    pub fn count_fallback(&self, purpose: Purpose) {
+        let counters = self.counters.process();
+        match purpose {
+            Purpose::Listen(_) => counters.fallback_listen.add(1),
+            Purpose::Connect(_) => counters.fallback_connect.add(1),
+        }
+    }
+
     /// Whether a descriptor is the stack's own: the program must not close it.
     pub fn is_internal_fd(&self, fd: RawFd) -> bool {
         fork::is_internal(fd)
@@ -190,6 +199,11 @@ impl Stack {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Whether a kernel interface is the one behind our device.
+    pub(crate) fn is_on(&self, other: u32) -> bool {
+        matches!(self.identity.network, Network::Kernel { ifindex, .. } if ifindex == other)
     }
 
     pub(crate) fn is_over(&self) -> bool {

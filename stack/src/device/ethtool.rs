@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use crate::host::Interface;
+
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
@@ -67,6 +69,13 @@ pub(crate) fn driver(interface: &str) -> io::Result<Driver> {
     };
     ioctl(interface, &mut info)?;
     Ok(Driver { name: text(&info.driver), bus: text(&info.bus) })
+}
+
+/// Whether received frames may carry the pseudo-header sum alone: interfaces of
+/// software and of hypervisors hand over what a sender on the same host has left
+/// to an offload.
+pub(crate) fn has_partial_checksums(interface: &Interface) -> bool {
+    interface.kind.is_some() || driver(&interface.name).is_ok_and(|driver| driver.name == "virtio_net")
 }
 
 /// The text before the first NUL.

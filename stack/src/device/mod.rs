@@ -9,8 +9,14 @@ pub(crate) mod open;
 #[cfg(test)]
 pub(crate) mod wire;
 
+pub mod af_packet;
+pub mod af_xdp;
+pub(crate) mod dpdk;
+pub(crate) mod ethtool;
 pub mod fault;
 pub mod memif;
+pub mod mlx5;
+pub(crate) mod wanted;
 
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;

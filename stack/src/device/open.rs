@@ -2,21 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Config, DeviceSpec, InterfaceName, MemifRole};
-use crate::device::{Opened, memif};
+use dpdk_sys::eal::{EalConfig, Hugepages};
+
+use crate::config::{self, Config, DeviceSpec, InterfaceName, MemifRole};
+use crate::device::fault::{FaultDevice, FaultPlan};
+use crate::device::{Opened, af_xdp, memif};
 use crate::host;
 use crate::instance::{Purpose, StartError};
 
 /// Opens the configured device with a face for each worker.
 pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
+    let plan: FaultPlan = config.fault.spec.parse().map_err(StartError::new)?;
     let opened = open_device(config, purpose)?;
-    Ok(opened)
+    if plan.is_idle() {
+        return Ok(opened);
+    }
+    log::warn!("fault injection is on: {}", config.fault.spec);
+    let workers = opened.workers.into_iter().map(|inner| FaultDevice::wrap(inner, plan.clone())).collect();
+    Ok(Opened { workers, ..opened })
 }
 
 fn open_device(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
     match &config.device {
         DeviceSpec::Memif => open_memif(config),
-        _ => Err(StartError(format!("not built yet {:?}", interface(&None, purpose)?))),
+        DeviceSpec::AfXdp(name) => open_af_xdp(config, &interface(name, purpose)?),
+        DeviceSpec::Auto => open_af_xdp(config, &interface(&None, purpose)?),
+        other => Err(StartError(format!("not built yet {other:?}"))),
     }
 }
 
@@ -37,6 +48,30 @@ fn open_memif(config: &Config) -> Result<Opened, StartError> {
         ..memif::MemifOptions::new(&config.memif.socket, role)
     };
     memif::open(&options, config.workers.into()).map_err(StartError::new)
+}
+
+fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
+    let options = af_xdp::AfXdpOptions {
+        queues: config.af_xdp.queues,
+        ring_size: config.af_xdp.ring_size as u16,
+        zero_copy: config.af_xdp.zero_copy == config::ZeroCopy::Auto,
+        own_addresses: config.address.iter().map(|own| own.address()).collect(),
+        eal: eal_config(config),
+    };
+    af_xdp::open(interface, &options, config.workers.into()).map_err(StartError::new)
+}
+
+fn eal_config(config: &Config) -> EalConfig {
+    EalConfig {
+        memory_mb: config.dpdk.memory_mb,
+        hugepages: match config.dpdk.hugepages {
+            config::Hugepages::Auto => Hugepages::Auto,
+            config::Hugepages::Never => Hugepages::Never,
+            config::Hugepages::Only => Hugepages::Only,
+        },
+        pci: Vec::new(),
+        extra_args: config.dpdk.extra_args.clone(),
+    }
 }
 
 /// The named interface, or the one that carries what the stack is started for.

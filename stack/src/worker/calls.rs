@@ -177,7 +177,10 @@ impl WorkerGuard<'_> {
         remote: SocketAddrV4,
         options: SocketOptions,
     ) -> Result<Handle, Errno> {
-        let path = self.identity.path_to(*remote.ip()).map_err(|_| Errno::ENETUNREACH)?;
+        let path = self
+            .identity
+            .path_to(*remote.ip())
+            .map_err(|error| error.raw_os_error().map_or(Errno::ENETUNREACH, Errno::from_raw))?;
         let bound = local.map_or(Ipv4Addr::UNSPECIFIED, |local| *local.ip());
         let source = if bound.is_unspecified() { path.source } else { bound };
         if !self.identity.owns(source) {
@@ -389,7 +392,11 @@ impl WorkerGuard<'_> {
 
     /// Readiness in epoll(7)'s bits; 0 for a stale handle.
     pub fn readiness(&self, handle: Handle) -> u32 {
-        self.sockets.get(handle).map_or(0, readiness::of_socket)
+        match self.sockets.get(handle) {
+            Some(Socket::Stream(stream)) if stream.owner != Owner::Program => 0,
+            Some(socket) => readiness::of_socket(socket),
+            None => 0,
+        }
     }
 
     /// `SO_ERROR`: the pending error as a number, and clears it.

@@ -259,8 +259,12 @@ impl WorkerGuard<'_> {
         }
     }
 
-    /// Brings the device's own counts into the counter file.
-    pub(crate) fn publish_device(&mut self) {
+    /// What is due once in a while: gives unused local ports back, brings the
+    /// device's own counts into the counter file.
+    pub(crate) fn keep_house(&mut self) {
+        let now = self.now();
+        let core = &mut *self.core;
+        core.ports.sweep(core.identity.steering.as_deref(), now);
         let stats = self.core.device.stats();
         let counters = self.core.counters;
         for (counter, now) in [

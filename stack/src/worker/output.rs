@@ -132,11 +132,14 @@ impl Core {
     /// whose answer the control thread brings.
     fn ask(&mut self, address: Ipv4Addr) {
         match &self.identity.network {
-            Network::Kernel { ifindex, .. } => {
-                if let Err(error) = host::resolve(*ifindex, address) {
-                    log::debug!("cannot ask the kernel for neighbour {address}: {error}");
+            Network::Kernel { ifindex, .. } => match host::resolve(*ifindex, address) {
+                Ok(Some(mac)) => {
+                    let streams = self.neighbours.learn(address, EthernetAddress(mac));
+                    self.wake_streams(streams, Some(EthernetAddress(mac)));
                 }
-            }
+                Ok(None) => {}
+                Err(error) => log::debug!("cannot ask the kernel for neighbour {address}: {error}"),
+            },
             Network::Own { address: own, .. } => {
                 let request = ArpRepr {
                     operation: ArpOperation::Request,

@@ -52,7 +52,11 @@ impl Pair {
 
     /// Rounds at both ends until neither has anything to do.
     fn settle(&self) {
-        while self.server.lock().poll() + self.client.lock().poll() > 0 {}
+        let mut idle = 0;
+        while idle < 2 {
+            let frames = self.server.lock().poll() + self.client.lock().poll();
+            idle = if frames == 0 { idle + 1 } else { 0 };
+        }
     }
 
     fn listen(&self, backlog: u32) -> Handle {

@@ -65,7 +65,8 @@ impl<K: Copy> TimerWheel<K> {
             return;
         }
         // Rounded up, so that nothing fires early.
-        let tick = (deadline.as_micros().saturating_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT).max(self.cursor);
+        let tick =
+            (deadline.as_micros().saturating_add((1 << TICK_SHIFT) - 1) >> TICK_SHIFT).max(self.cursor);
         let slot = tick as usize % SLOTS;
         self.slots[slot].push(Entry { key, tick });
         self.occupied[slot / 64] |= 1 << (slot % 64);

@@ -5,7 +5,7 @@
 //! counter that they look at with every burst.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::channel::{Channel, ChannelError, Received};
-use super::fds::ListedFd;
+use super::fds::Listed;
 use super::handshake::{Handshake, HandshakeError, Terms, say_goodbye};
 use super::link::Link;
 use super::listener::Listener;
@@ -49,16 +49,12 @@ pub struct Shared {
     pub disconnects: AtomicU64,
     /// A descriptor a face that is readable when one of its rings signals. It
     /// stays the same over all connections.
-    wakers: Vec<ListedEpoll>,
+    wakers: Vec<Listed<EpollFd>>,
 }
 
-/// An epoll instance that a forked child must not keep.
+/// An epoll instance, as a descriptor.
 #[derive(Debug)]
-struct ListedEpoll {
-    epoll: Epoll,
-    /// The same instance, listed.
-    listed: ListedFd,
-}
+struct EpollFd(Epoll);
 
 /// The control side's own state.
 #[derive(Debug)]
@@ -78,9 +74,7 @@ enum End {
 /// Paces a client's attempts, and wakes the control thread for them.
 #[derive(Debug)]
 struct Timer {
-    timer: TimerFd,
-    /// A duplicate of the timer's descriptor, listed.
-    listed: ListedFd,
+    timer: Listed<TimerFd>,
     next: Instant,
 }
 
@@ -97,7 +91,7 @@ impl Shared {
     }
 
     fn new(name: String, terms: Terms, end: End, faces: usize) -> io::Result<Self> {
-        let wakers = (0..faces).map(|_| ListedEpoll::new()).collect::<io::Result<_>>()?;
+        let wakers = (0..faces).map(|_| EpollFd::new()).collect::<io::Result<_>>()?;
         let control = Mutex::new(Control { end, up: None, last_failure: String::new() });
         Ok(Self {
             name,
@@ -114,7 +108,7 @@ impl Shared {
 
     /// Descriptor that a face sleeps on.
     pub fn waker(&self, face: usize) -> RawFd {
-        self.wakers[face].listed.as_raw_fd()
+        self.wakers[face].as_raw_fd()
     }
 
     /// Number of faces.
@@ -153,7 +147,7 @@ impl Shared {
             }
             End::Client { timer, greeting, .. } => match greeting {
                 Some(handshake) => add(handshake.as_raw_fd()),
-                None if control.up.is_none() => add(timer.listed.as_raw_fd()),
+                None if control.up.is_none() => add(timer.timer.as_raw_fd()),
                 None => {}
             },
         }
@@ -201,7 +195,7 @@ impl Shared {
         say_goodbye(&channel, reason);
         for (number, end) in link.rx.iter().enumerate() {
             // The peer's copy of the eventfd would keep it in the set.
-            let _ = self.wakers[number % self.wakers.len()].epoll.delete(&end.event);
+            let _ = self.wakers[number % self.wakers.len()].0.delete(&end.event);
         }
         self.publish(None);
         self.disconnects.fetch_add(1, Ordering::Relaxed);
@@ -210,7 +204,7 @@ impl Shared {
 
     fn bring_up(&self, control: &mut Control, channel: Channel, link: Link) {
         for (number, end) in link.rx.iter().enumerate() {
-            let waker = &self.wakers[number % self.wakers.len()].epoll;
+            let waker = &self.wakers[number % self.wakers.len()].0;
             if let Err(error) = waker.add(&end.event, EpollEvent::new(EpollFlags::EPOLLIN, 0)) {
                 say_goodbye(&channel, "unusable eventfd");
                 log::warn!("{}: eventfd of peer {:?}: {error}", self.name, link.peer);
@@ -221,6 +215,10 @@ impl Shared {
         log::info!("{}: peer {:?} connected, {pairs} ring pair(s) of {size} slots", self.name, link.peer);
         if link.tx.len() < self.faces() {
             log::warn!("{}: the peer has rings for {} of {} workers", self.name, link.tx.len(), self.faces());
+        }
+        let room = link.tx[0].ring.read(0).length;
+        if room < self.terms.slot_size {
+            log::info!("{}: the peer's slots hold {room} bytes, larger frames are dropped", self.name);
         }
         let link = Arc::new(link);
         self.publish(Some(link.clone()));
@@ -320,8 +318,7 @@ impl Timer {
     fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        let listed = timer.as_fd().try_clone_to_owned()?.into();
-        Ok(Self { timer, listed, next: Instant::now() })
+        Ok(Self { timer: timer.into(), next: Instant::now() })
     }
 
     fn set(&mut self, now: Instant, wait: Duration) {
@@ -337,11 +334,15 @@ impl Timer {
     }
 }
 
-impl ListedEpoll {
-    fn new() -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let listed = epoll.0.as_fd().try_clone_to_owned()?.into();
-        Ok(Self { epoll, listed })
+impl EpollFd {
+    fn new() -> io::Result<Listed<Self>> {
+        Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?).into())
+    }
+}
+
+impl AsFd for EpollFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
     }
 }
 
@@ -357,7 +358,9 @@ fn parted(channel: &Channel) -> Option<String> {
     for _ in 0..64 {
         match channel.receive() {
             Ok(Received::Nothing) => return None,
-            Ok(Received::Message(Message::Disconnect { reason, .. }, _)) => return Some(format!("{reason:?}")),
+            Ok(Received::Message(Message::Disconnect { reason, .. }, _)) => {
+                return Some(format!("{reason:?}"));
+            }
             Ok(Received::Message(..)) => {}
             Err(error) => return Some(error.to_string()),
         }

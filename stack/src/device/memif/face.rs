@@ -125,9 +125,7 @@ impl Device for Face {
     fn arm(&mut self) -> Arm {
         self.follow();
         self.armed = true;
-        // All rings are armed, even after one that is not empty.
-        let empty = self.rx.iter().fold(true, |empty, queue| queue.arm() && empty);
-        if empty {
+        if self.rx.iter().all(RxQueue::arm) {
             return Arm::Armed;
         }
         self.disarm();

@@ -5,6 +5,7 @@
 //! table, which a child can walk right after fork(2): it takes no lock and
 //! allocates nothing.
 
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -21,16 +22,19 @@ pub fn open_fds() -> impl Iterator<Item = RawFd> {
     OPEN.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&fd| fd != FREE)
 }
 
-/// An owned descriptor that [`open_fds`] lists until it is dropped.
+/// Owns a descriptor that [`open_fds`] lists until this is dropped.
 #[derive(Debug)]
-pub struct ListedFd {
-    fd: OwnedFd,
+pub struct Listed<T> {
+    fd: T,
     slot: Option<&'static AtomicI32>,
 }
 
-impl From<OwnedFd> for ListedFd {
-    fn from(fd: OwnedFd) -> Self {
-        let raw = fd.as_raw_fd();
+/// A plain descriptor that is listed.
+pub type ListedFd = Listed<OwnedFd>;
+
+impl<T: AsFd> From<T> for Listed<T> {
+    fn from(fd: T) -> Self {
+        let raw = fd.as_fd().as_raw_fd();
         let claim = |slot: &&AtomicI32| {
             slot.compare_exchange(FREE, raw, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
@@ -38,7 +42,7 @@ impl From<OwnedFd> for ListedFd {
     }
 }
 
-impl Drop for ListedFd {
+impl<T> Drop for Listed<T> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
             slot.store(FREE, Ordering::Relaxed);
@@ -46,15 +50,23 @@ impl Drop for ListedFd {
     }
 }
 
-impl AsFd for ListedFd {
+impl<T> Deref for Listed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.fd
+    }
+}
+
+impl<T: AsFd> AsFd for Listed<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl AsRawFd for ListedFd {
+impl<T: AsFd> AsRawFd for Listed<T> {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+        self.fd.as_fd().as_raw_fd()
     }
 }
 

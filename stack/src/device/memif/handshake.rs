@@ -13,13 +13,13 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::{SFlag, fstat};
 use thiserror::Error;
 
+use super::Role;
 use super::channel::{Channel, ChannelError, Received};
 use super::fds::ListedFd;
 use super::link::{ClientMemory, Link, RingEnd, RingError, locate_ring, open_receive_rings};
 use super::message::{AddRing, Direction, Hello, Init, MODE_ETHERNET, Message, SECRET_LEN, VERSION};
 use super::region::{Region, RegionError};
 use super::ring::MAX_LOG2_SIZE;
-use super::Role;
 
 /// Time that a connection may take to come up.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -129,7 +129,12 @@ impl Handshake {
     /// Goes on as far as the peer's messages reach. `Ok(Some)`: the link is up
     /// (and the handshake over). An error ends the connection; the peer has
     /// been told. `taken` says why a further link is out of place, if it is.
-    pub fn advance(&mut self, terms: &Terms, taken: Option<&'static str>, now: Instant) -> Outcome<Option<Link>> {
+    pub fn advance(
+        &mut self,
+        terms: &Terms,
+        taken: Option<&'static str>,
+        now: Instant,
+    ) -> Outcome<Option<Link>> {
         let outcome = self.advance_quietly(terms, taken, now);
         if let Err(error) = &outcome {
             let gone = matches!(error, HandshakeError::Channel(_) | HandshakeError::Refused(_));
@@ -326,7 +331,8 @@ impl ClientSide {
         };
         for (told, ring) in memory.rings {
             let event: OwnedFd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
-            self.unsent.push_back((Message::AddRing(told), Some(event.try_clone().map_err(RegionError::from)?)));
+            self.unsent
+                .push_back((Message::AddRing(told), Some(event.try_clone().map_err(RegionError::from)?)));
             let ends = match told.direction {
                 Direction::ClientToServer => &mut link.tx,
                 Direction::ServerToClient => &mut link.rx,

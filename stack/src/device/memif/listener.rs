@@ -56,7 +56,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`; the file of a dead server is replaced.
+    /// Listens at `path`; the file of a dead server is replaced, and a folder
+    /// that lacks is made.
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
         // Two servers that start at once must not both take a dead one's
         // place: the second would unlink the first one's fresh file.
@@ -99,6 +100,7 @@ fn open_socket() -> nix::Result<OwnedFd> {
 
 fn lock_folder(path: &Path) -> Result<Flock<File>, ListenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed("folder"))?;
     let mut file = File::open(folder).map_err(failed("folder"))?;
     for _ in 0..LOCK_TRIES {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -201,8 +203,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
-        let error = Listener::bind(Path::new("/nonexistent/s")).unwrap_err();
+    fn a_missing_folder_is_made_or_named() {
+        let folder = TempFolder::new();
+        assert!(Listener::bind(&folder.path().join("new/folder/s")).is_ok());
+        let error = Listener::bind(Path::new("/proc/nonexistent/s")).unwrap_err();
         assert!(matches!(error, ListenError::System { step: "folder", .. }));
     }
 }

@@ -185,9 +185,7 @@ impl Message {
             kind::ADD_RING => Message::AddRing(decode_add_ring(&mut input)),
             kind::CONNECT => Message::Connect { name: input.text::<NAME_LEN>() },
             kind::CONNECTED => Message::Connected { name: input.text::<NAME_LEN>() },
-            kind::DISCONNECT => {
-                Message::Disconnect { code: input.u32(), reason: input.text::<REASON_LEN>() }
-            }
+            kind::DISCONNECT => Message::Disconnect { code: input.u32(), reason: input.text::<REASON_LEN>() },
             other => return Err(DecodeError::Kind(other)),
         })
     }

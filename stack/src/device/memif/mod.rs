@@ -198,7 +198,11 @@ fn check(options: &MemifOptions, workers: usize) -> Result<Terms, OpenError> {
 fn log2_ring_size(size: u32) -> Result<u8, OpenError> {
     let fits = size.is_power_of_two() && (32..=16384).contains(&size);
     let allowed = "powers of two from 32 to 16384";
-    fits.then(|| size.ilog2() as u8).ok_or(OpenError::Option { what: "ring size", value: size.into(), allowed })
+    fits.then(|| size.ilog2() as u8).ok_or(OpenError::Option {
+        what: "ring size",
+        value: size.into(),
+        allowed,
+    })
 }
 
 fn info_of(options: &MemifOptions) -> DeviceInfo {

@@ -112,15 +112,21 @@ impl Slots {
         }
     }
 
-    /// Starts to load the beginning of a slot, if it is one.
-    #[inline]
-    fn prefetch(&self, slot: usize, descriptor: &Descriptor) {
-        if let Some(at) = self.locate(slot, descriptor) {
-            prefetch(at.as_ptr());
-        }
+    /// Where the slots of a ring probably are: for our own region surely, for
+    /// a peer's until its descriptors have told.
+    fn expected(&self, ring: &Ring) -> Vec<NonNull<u8>> {
+        let place = |slot| match self {
+            Self::Own { .. } => self.locate(usize::from(slot), &EMPTY),
+            Self::Peer(_) => self.locate(usize::from(slot), &ring.read(slot)),
+        };
+        (0..ring.size()).map(|slot| place(slot).unwrap_or(NonNull::dangling())).collect()
     }
 }
 
+/// A descriptor of no bytes.
+const EMPTY: Descriptor = Descriptor { flags: 0, region: 0, length: 0, offset: 0 };
+
+/// Starts to load a cache line that is about to be read.
 #[inline]
 fn prefetch(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -140,6 +146,10 @@ pub struct RxQueue {
     role: Role,
     /// Next frame to take.
     cursor: u16,
+    /// Where each slot's bytes lay the last time, so that they can be loaded
+    /// while the descriptor, which comes from the peer's cache too, is still
+    /// on its way. Never used but for prefetching.
+    expected: Vec<NonNull<u8>>,
     /// Client: end of the empty slots that the server knows of.
     offered: u16,
     /// Number of our ring in the link.
@@ -161,7 +171,8 @@ impl RxQueue {
         if !armed {
             ring.flags().store(MASK_INT, Relaxed);
         }
-        Self { ring, slots, role: link.role, cursor, offered: ring.size(), number, link: link.clone() }
+        let (role, expected) = (link.role, slots.expected(&ring));
+        Self { ring, slots, role, cursor, expected, offered: ring.size(), number, link: link.clone() }
     }
 
     fn end(&self) -> &RingEnd {
@@ -195,10 +206,10 @@ impl RxQueue {
         if waiting == 0 {
             return Ok(());
         }
-        let mut descriptor = self.ring.read(self.cursor);
+        self.expect(self.cursor);
         while waiting > 0 && !batch.is_full() {
-            let ahead = self.ring.read(self.cursor.wrapping_add(1));
-            self.slots.prefetch(self.ring.slot(self.cursor.wrapping_add(1)), &ahead);
+            self.expect(self.cursor.wrapping_add(1));
+            let descriptor = self.ring.read(self.cursor);
             let taken = if descriptor.flags & FLAG_NEXT == 0 {
                 self.take_one(&descriptor, batch, pools, stats)
             } else {
@@ -209,23 +220,28 @@ impl RxQueue {
             }
             self.cursor = self.cursor.wrapping_add(taken);
             waiting -= taken;
-            descriptor = if taken == 1 { ahead } else { self.ring.read(self.cursor) };
         }
         self.give_back();
         Ok(())
+    }
+
+    #[inline]
+    fn expect(&self, index: u16) {
+        prefetch(self.expected[self.ring.slot(index)].as_ptr());
     }
 
     /// Takes the frame of one slot. Returns the slots taken: 0 when no buffer
     /// is free.
     #[inline]
     fn take_one(
-        &self,
+        &mut self,
         descriptor: &Descriptor,
         batch: &mut Batch,
         pools: &mut Pools,
         stats: &mut DeviceStats,
     ) -> u16 {
-        let source = self.slots.locate(self.ring.slot(self.cursor), descriptor);
+        let slot = self.ring.slot(self.cursor);
+        let source = self.slots.locate(slot, descriptor);
         let (Some(source), true) = (source, descriptor.length > 0) else {
             stats.rx_errors += 1;
             return 1;
@@ -233,6 +249,7 @@ impl RxQueue {
         let Some(mut packet) = pools.alloc_for(descriptor.length) else {
             return 0;
         };
+        self.expected[slot] = source;
         if copy_in(&mut packet, source, descriptor.length) {
             packet.flags = PacketFlags::CHECKSUM_GOOD;
             stats.rx_frames += 1;
@@ -246,13 +263,7 @@ impl RxQueue {
     /// Joins a frame that lies in several slots. Returns the slots taken: 0
     /// when its end has not come or no buffer is free.
     #[cold]
-    fn take_chain(
-        &self,
-        waiting: u16,
-        batch: &mut Batch,
-        pools: &mut Pools,
-        stats: &mut DeviceStats,
-    ) -> u16 {
+    fn take_chain(&self, waiting: u16, batch: &mut Batch, pools: &mut Pools, stats: &mut DeviceStats) -> u16 {
         let chain: Vec<Descriptor> = (0..waiting)
             .map(|index| self.ring.read(self.cursor.wrapping_add(index)))
             .scan(true, |more, descriptor| {

@@ -1,10 +1,12 @@
 //! A connection's inner state, for `TCP_INFO` and tools.
 
-use super::State;
+use super::payload::Payload;
+use super::recovery::Phase;
+use super::{Connection, Flags, State};
 use crate::time::Duration;
 
 /// A snapshot of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Info {
     /// State of RFC 9293.
     pub state: State,
@@ -12,12 +14,16 @@ pub struct Info {
     pub rtt: Duration,
     /// Its mean deviation.
     pub rttvar: Duration,
+    /// Smallest round-trip time seen; zero before the first sample.
+    pub min_rtt: Duration,
     /// Retransmission timeout without back-off.
     pub rto: Duration,
     /// Congestion window in bytes.
     pub cwnd: u32,
     /// Slow-start threshold in bytes.
     pub ssthresh: u32,
+    /// Fast recovery or the recovery from a timeout is going on.
+    pub recovering: bool,
     /// Payload bytes of a full segment that we send.
     pub snd_mss: u32,
     /// Largest payload that the peer has sent.
@@ -34,18 +40,18 @@ pub struct Info {
     pub timestamps: bool,
     /// SACK is in use.
     pub sack: bool,
-    /// Bytes sent and not acknowledged.
+    /// Sequence numbers sent and not acknowledged.
     pub unacked: u32,
-    /// Of these, bytes that the peer has reported as received.
+    /// Of these, what the peer has reported as received.
     pub sacked: u32,
-    /// Of these, bytes taken for lost.
+    /// Of these, what is taken for lost.
     pub lost: u32,
     /// Segments retransmitted so far.
-    pub retransmits: u64,
+    pub retransmits: u32,
     /// Retransmission timeouts so far.
-    pub timeouts: u64,
+    pub timeouts: u32,
     /// Fast-recovery episodes so far.
-    pub recoveries: u64,
+    pub recoveries: u32,
     /// Timeouts in a row without an answer.
     pub backoff: u32,
     /// Payload bytes sent, retransmissions included.
@@ -62,8 +68,39 @@ pub struct Info {
     pub send_queued: u32,
 }
 
-impl Default for Info {
-    fn default() -> Self {
-        todo!()
+impl<B: Payload> Connection<B> {
+    /// The connection's inner state.
+    pub fn info(&self) -> Info {
+        Info {
+            state: self.state,
+            rtt: self.rtt.smoothed().unwrap_or_default(),
+            rttvar: self.rtt.deviation(),
+            min_rtt: self.rtt.smallest().unwrap_or_default(),
+            rto: self.rtt.rto(),
+            cwnd: self.window.cwnd,
+            ssthresh: self.window.ssthresh,
+            recovering: self.recovery.phase != Phase::Open,
+            snd_mss: self.smss(),
+            rcv_mss: u32::from(self.rcv.seen_mss),
+            snd_wnd: self.snd.wnd,
+            rcv_wnd: self.rcv.window(),
+            snd_wscale: self.snd.shift,
+            rcv_wscale: self.rcv.shift,
+            timestamps: self.timestamps.enabled,
+            sack: self.flags.contains(Flags::SACK),
+            unacked: self.flight.bytes(),
+            sacked: self.flight.sacked(),
+            lost: self.flight.lost(),
+            retransmits: self.stats.retransmits,
+            timeouts: self.stats.timeouts,
+            recoveries: self.stats.recoveries,
+            backoff: self.timers.backoff,
+            bytes_sent: self.stats.bytes_sent,
+            bytes_acked: self.stats.bytes_acked,
+            bytes_received: self.stats.bytes_received,
+            reassembly: self.reassembly.as_ref().map_or(0, |waiting| waiting.bytes()),
+            recv_queued: self.rx.len() as u32,
+            send_queued: self.tx.len() as u32,
+        }
     }
 }

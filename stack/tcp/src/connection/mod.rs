@@ -1,12 +1,33 @@
 //! One TCP connection.
+//!
+//! [`Connection`] holds all of its state in one struct, what every segment
+//! touches first. The files beside this one each add the methods of one idea:
+//! `handshake`, `input` (checks of RFC 9293 3.10.7.4), `ack`, `receive`,
+//! `window`, `output`, `recovery`, `timers`, `close`, `app`.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod ack;
+mod app;
+mod close;
+mod flight;
+mod handshake;
 mod info;
+mod input;
 mod output;
 mod payload;
 mod readiness;
+mod reassembly;
+mod receive;
+mod receive_queue;
+mod recovery;
 mod reset;
+mod rtt;
+mod send_buffer;
+mod timers;
+mod timestamps;
+mod window;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use info::Info;
@@ -16,15 +37,25 @@ pub use readiness::{Events, Readiness};
 pub use reset::reset_for;
 
 use crate::config::{Config, Keepalive};
-use crate::error::{Error, RecvError, SendError};
+use crate::congestion::{Controller, Window};
+use crate::error::Error;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
-use crate::wire::TcpRepr;
+use flight::Flight;
+use reassembly::Reassembly;
+use receive_queue::ReceiveQueue;
+use recovery::Recovery;
+use rtt::RttEstimator;
+use send_buffer::SendBuffer;
+use timers::Timers;
+use timestamps::TimestampClock;
+use window::{ReceiveSpace, SendSpace};
 
 /// States of RFC 9293 3.3.2; LISTEN belongs to whoever owns the connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum State {
     /// No connection.
+    #[default]
     Closed,
     /// SYN sent, waiting for its answer.
     SynSent,
@@ -46,6 +77,23 @@ pub enum State {
     TimeWait,
 }
 
+impl State {
+    /// Whether data can still arrive.
+    #[inline]
+    fn can_receive(self) -> bool {
+        matches!(self, State::Established | State::FinWait1 | State::FinWait2)
+    }
+
+    /// Whether data or a FIN may still have to be sent.
+    #[inline]
+    fn can_transmit(self) -> bool {
+        matches!(
+            self,
+            State::Established | State::CloseWait | State::FinWait1 | State::Closing | State::LastAck
+        )
+    }
+}
+
 /// What a new connection needs from its owner.
 #[derive(Debug, Clone, Copy)]
 pub struct Params {
@@ -57,84 +105,143 @@ pub struct Params {
     pub mss: u16,
 }
 
-/// One TCP connection.
-#[derive(Debug)]
-pub struct Connection<B: Payload> {
-    config: Arc<Config>,
-    _b: PhantomData<B>,
+bitflags::bitflags! {
+    /// Facts and wishes that hold until they are changed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Flags: u16 {
+        /// Send small segments at once (`TCP_NODELAY`).
+        const NODELAY = 1;
+        /// Send no partial segments (`TCP_CORK`).
+        const CORK = 1 << 1;
+        /// No program holds the connection any more.
+        const ORPHAN = 1 << 2;
+        /// The program wants to read no more.
+        const READ_SHUT = 1 << 3;
+        /// The program has written its last: a FIN is due or sent.
+        const WRITE_SHUT = 1 << 4;
+        /// Our FIN has taken its sequence number.
+        const FIN_SENT = 1 << 5;
+        /// The peer's FIN was reached.
+        const FIN_RECEIVED = 1 << 6;
+        /// The send buffer was too full; tell when that ends.
+        const NO_SPACE = 1 << 7;
+        /// Data goes both ways: ACKs can wait for it.
+        const INTERACTIVE = 1 << 8;
+        /// SACK was negotiated.
+        const SACK = 1 << 9;
+        /// We opened the connection.
+        const ACTIVE = 1 << 10;
+        /// The program has set the size of the send buffer.
+        const SNDBUF_LOCKED = 1 << 11;
+        /// Window scaling was negotiated.
+        const SCALING = 1 << 12;
+    }
 }
 
-#[allow(unused_variables, missing_docs)]
+bitflags::bitflags! {
+    /// What has to be sent beside data.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Pending: u8 {
+        /// A SYN or SYN-ACK.
+        const SYN = 1;
+        /// A RST that ends the connection.
+        const RST = 2;
+        /// An acknowledgement, now.
+        const ACK = 4;
+        /// A segment that makes the peer answer.
+        const PROBE = 8;
+        /// What the window allows, however small (RFC 9293 3.8.6.2.1).
+        const OVERRIDE = 16;
+    }
+}
+
+/// Counts since the connection began.
+#[derive(Debug, Default)]
+struct Stats {
+    retransmits: u32,
+    timeouts: u32,
+    recoveries: u32,
+    bytes_sent: u64,
+    bytes_acked: u64,
+    bytes_received: u64,
+}
+
+/// One TCP connection. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Connection<B: Payload> {
+    state: State,
+    pending: Pending,
+    events: Events,
+    /// ACKs that will not be delayed (Linux's quick ACKs).
+    quick_acks: u8,
+    flags: Flags,
+    snd: SendSpace,
+    rcv: ReceiveSpace,
+    timestamps: TimestampClock,
+    timers: Timers,
+    flight: Flight,
+    tx: SendBuffer,
+    rx: ReceiveQueue<B>,
+    reassembly: Option<Box<Reassembly<B>>>,
+    window: Window,
+    recovery: Recovery,
+    rtt: RttEstimator,
+    controller: Controller,
+    config: Arc<Config>,
+    /// A RST that answers one segment, with this sequence number, and does
+    /// not end the connection.
+    reset_reply: Option<SeqNum>,
+    error: Option<Error>,
+    keepalive: Option<Keepalive>,
+    user_timeout: Duration,
+    sndbuf: usize,
+    stats: Stats,
+}
+
 impl<B: Payload> Connection<B> {
-    pub fn connect(config: &Arc<Config>, params: Params, now: Instant) -> Self {
-        Self { config: config.clone(), _b: PhantomData }
+    /// A connection in which nothing has happened yet.
+    fn new(config: &Arc<Config>, params: Params, now: Instant) -> Self {
+        let config = Arc::clone(config);
+        let start = params.isn + 1;
+        let mss = u32::from(params.mss);
+        Self {
+            state: State::Closed,
+            pending: Pending::empty(),
+            events: Events::empty(),
+            quick_acks: receive::QUICK_ACKS,
+            flags: Flags::empty(),
+            snd: SendSpace::new(params.isn, params.mss),
+            rcv: ReceiveSpace::new(&config, params.mss),
+            timestamps: TimestampClock::new(params.ts_offset),
+            timers: Timers::new(now),
+            flight: Flight::new(start),
+            tx: SendBuffer::new(start),
+            rx: ReceiveQueue::new(),
+            reassembly: None,
+            window: Window { cwnd: config.initial_window * mss, ssthresh: u32::MAX },
+            recovery: Recovery::new(params.isn),
+            rtt: RttEstimator::new(&config),
+            controller: Controller::new(config.congestion),
+            reset_reply: None,
+            error: None,
+            keepalive: config.keepalive,
+            user_timeout: config.user_timeout,
+            sndbuf: config.sndbuf,
+            stats: Stats::default(),
+            config,
+        }
     }
-    pub fn accept(config: &Arc<Config>, params: Params, syn: &TcpRepr, now: Instant) -> Self {
-        Self { config: config.clone(), _b: PhantomData }
-    }
-    pub fn on_segment(&mut self, segment: &TcpRepr, payload: Option<Chunk<B>>, now: Instant) {}
-    pub fn on_timer(&mut self, now: Instant) {}
-    pub fn next_timer(&self) -> Option<Instant> {
-        None
-    }
-    pub fn wants_transmit(&self) -> bool {
-        false
-    }
-    pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<Transmit<'_>> {
-        None
-    }
-    pub fn send(&mut self, data: &[u8]) -> Result<usize, SendError> {
-        Ok(0)
-    }
-    pub fn send_space(&self) -> usize {
-        0
-    }
-    pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
-        Err(RecvError::WouldBlock)
-    }
-    pub fn peek(&self, offset: usize, buf: &mut [u8]) -> usize {
-        0
-    }
-    pub fn recv_queued(&self) -> usize {
-        0
-    }
-    pub fn send_queued(&self) -> usize {
-        0
-    }
-    pub fn shutdown_write(&mut self, now: Instant) {}
-    pub fn shutdown_read(&mut self) {}
-    pub fn close(&mut self, now: Instant) {}
-    pub fn abort(&mut self, now: Instant) {}
-    pub fn set_nodelay(&mut self, on: bool) {}
-    pub fn set_cork(&mut self, on: bool) {}
-    pub fn set_quickack(&mut self, on: bool) {}
-    pub fn set_keepalive(&mut self, keepalive: Option<Keepalive>, now: Instant) {}
-    pub fn set_user_timeout(&mut self, timeout: Duration) {}
-    pub fn set_sndbuf(&mut self, bytes: usize) {}
-    pub fn set_rcvbuf(&mut self, bytes: usize) {}
+
+    /// State of RFC 9293.
+    #[inline]
     pub fn state(&self) -> State {
-        State::Closed
+        self.state
     }
+
+    /// Whether the connection is over and its last segment has been handed
+    /// out: the owner may forget it.
+    #[inline]
     pub fn is_closed(&self) -> bool {
-        true
-    }
-    pub fn error(&self) -> Option<Error> {
-        None
-    }
-    pub fn take_error(&mut self) -> Option<Error> {
-        None
-    }
-    pub fn readiness(&self) -> Readiness {
-        Readiness::empty()
-    }
-    pub fn take_events(&mut self) -> Events {
-        Events::empty()
-    }
-    pub fn info(&self) -> Info {
-        Info::default()
-    }
-    pub fn copy_out(&mut self) {}
-    pub fn may_reuse(&self, syn: &TcpRepr) -> bool {
-        false
+        self.state == State::Closed && !self.pending.contains(Pending::RST) && self.reset_reply.is_none()
     }
 }

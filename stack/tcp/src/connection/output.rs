@@ -1,9 +1,17 @@
-//! Segments to send.
+//! Segments to send (RFC 9293 3.8.6.2.1, 3.7.4; RFC 5681).
+//!
+//! Sending is two steps: `plan`, which looks and changes nothing, and
+//! `commit`, which does what was planned and builds the segment.
 
+use super::payload::Payload;
+use super::recovery::Phase;
+use super::timers::micros32;
+use super::{Connection, Flags, Pending, State};
 use crate::seq::SeqNum;
-use crate::wire::{TcpFlags, TcpOptions};
+use crate::time::Instant;
+use crate::wire::{SackBlocks, TcpFlags, TcpOptions};
 
-/// One segment to send.
+/// One segment to send. Addresses and ports are the owner's to add.
 #[derive(Debug, Clone)]
 pub struct Transmit<'a> {
     /// Sequence number.
@@ -18,7 +26,7 @@ pub struct Transmit<'a> {
     pub options: TcpOptions,
     /// Payload, in the two halves of the ring that holds it.
     pub payload: (&'a [u8], &'a [u8]),
-    /// Some of the payload, or the SYN, has been sent before.
+    /// Payload, or a SYN, that has been sent before.
     pub is_retransmit: bool,
 }
 
@@ -27,5 +35,342 @@ impl Transmit<'_> {
     #[inline]
     pub fn payload_len(&self) -> usize {
         self.payload.0.len() + self.payload.1.len()
+    }
+}
+
+/// What to send next.
+#[derive(Debug, Clone, Copy)]
+enum Plan {
+    /// The RST that ends the connection.
+    Reset,
+    /// A RST that answers one segment.
+    ResetReply(SeqNum),
+    /// SYN or SYN-ACK.
+    Syn,
+    /// Payload, a FIN, or both.
+    Data(Data),
+    /// A segment that the peer must answer: an old sequence number.
+    Probe,
+    /// An ACK alone.
+    Ack,
+}
+
+/// A range of the send buffer.
+#[derive(Debug, Clone, Copy)]
+struct Data {
+    seq: SeqNum,
+    /// Bytes of payload.
+    len: u32,
+    /// A FIN follows the payload.
+    fin: bool,
+    /// It was sent before.
+    again: bool,
+}
+
+/// Why nothing new is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocked {
+    /// There is nothing, or it is held back.
+    Held,
+    /// The congestion window is used up.
+    Congestion,
+}
+
+impl<B: Payload> Connection<B> {
+    /// Whether [`Connection::poll_transmit`] wants to be called: there is
+    /// something to send, or a timer to start for what cannot be sent.
+    #[inline]
+    pub fn wants_transmit(&self) -> bool {
+        (self.has_unsent() && !self.timers.retransmit_armed()) || self.plan(u32::from(self.rcv.mss)).is_some()
+    }
+
+    /// The next segment to send, `None` when there is no more: call it until
+    /// then. `max_payload` is what the device takes in one segment. Up to the
+    /// MSS of this end it only ever cuts; beyond, payloads of several full
+    /// segments are handed out for the device to cut (TSO).
+    #[inline]
+    pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<Transmit<'_>> {
+        match self.plan(max_payload.clamp(1, u32::MAX as usize) as u32) {
+            Some(plan) => Some(self.commit(plan, now)),
+            None => {
+                self.nothing_to_send(now);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn plan(&self, max_payload: u32) -> Option<Plan> {
+        if self.pending.contains(Pending::RST) {
+            return Some(Plan::Reset);
+        }
+        if let Some(seq) = self.reset_reply {
+            return Some(Plan::ResetReply(seq));
+        }
+        if self.pending.contains(Pending::SYN) {
+            return Some(Plan::Syn);
+        }
+        if self.state.can_transmit() {
+            let data = self.plan_again(max_payload).or_else(|| self.plan_new(max_payload).ok());
+            if let Some(data) = data {
+                return Some(Plan::Data(data));
+            }
+        }
+        if self.pending.contains(Pending::PROBE) {
+            return Some(Plan::Probe);
+        }
+        self.pending.contains(Pending::ACK).then_some(Plan::Ack)
+    }
+
+    /// What was lost goes first.
+    #[inline]
+    fn plan_again(&self, max_payload: u32) -> Option<Data> {
+        let (seq, len) = self.flight.next_lost()?;
+        if !self.recovery.resend_now && self.pipe() >= self.window.cwnd {
+            return None;
+        }
+        let most = self.segment_payload(self.options_len()).min(max_payload);
+        let payload = self.tx.end().since(seq).min(len);
+        let fin = len > payload && payload <= most;
+        Some(Data { seq, len: payload.min(most), fin, again: true })
+    }
+
+    /// Payload that was never sent, as far as both windows, Nagle (RFC 9293
+    /// 3.7.4) and the avoidance of silly windows (3.8.6.2.1) let it.
+    #[inline]
+    fn plan_new(&self, max_payload: u32) -> Result<Data, Blocked> {
+        let seq = self.snd.nxt;
+        let unsent = self.unsent();
+        let fin_due = self.fin_due();
+        let room = self.snd.edge().since(seq);
+        if room == 0 || (unsent == 0 && !fin_due) {
+            return Err(Blocked::Held);
+        }
+        if self.pending.contains(Pending::OVERRIDE) {
+            let len = unsent.min(room).min(self.segment_payload(self.options_len())).min(max_payload);
+            return Ok(Data { seq, len, fin: fin_due && len == unsent && room > len, again: false });
+        }
+        let full = self.segment_payload(self.options_len());
+        let most = if max_payload > u32::from(self.rcv.mss) {
+            (max_payload / full).max(1) * full
+        } else {
+            full.min(max_payload)
+        };
+        let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
+        if len % full != 0 && len % max_payload != 0 && !self.may_send_partial(len, unsent, full) {
+            len -= len % full;
+            if len == 0 {
+                return Err(Blocked::Held);
+            }
+        }
+        Ok(Data { seq, len, fin: fin_due && len == unsent && room > len, again: false })
+    }
+
+    /// Bytes that the congestion window has room for: full segments, or all
+    /// that there is. One segment may always be in the network.
+    #[inline]
+    fn congestion_room(&self, unsent: u32, full: u32) -> Result<u32, Blocked> {
+        let pipe = self.pipe();
+        let room = self.window.cwnd.saturating_sub(pipe);
+        match room {
+            _ if room >= unsent => Ok(unsent),
+            _ if room >= full => Ok(room - room % full),
+            _ if pipe == 0 => Ok(full),
+            _ => Err(Blocked::Congestion),
+        }
+    }
+
+    /// Whether a segment that is not full may go.
+    #[inline]
+    fn may_send_partial(&self, len: u32, unsent: u32, full: u32) -> bool {
+        if len < unsent {
+            // Cut short by the peer's window: only when it can hardly open further.
+            return len > full || len >= self.snd.max_wnd / 2;
+        }
+        if self.flags.contains(Flags::WRITE_SHUT) {
+            return true;
+        }
+        if self.flags.contains(Flags::CORK) {
+            return false;
+        }
+        // Minshall's variant of Nagle, as in Linux: one small segment in flight.
+        self.flags.contains(Flags::NODELAY) || self.snd.small_end.le(self.snd.una)
+    }
+
+    /// Bytes written and never sent.
+    #[inline]
+    fn unsent(&self) -> u32 {
+        self.tx.end().since(self.snd.nxt)
+    }
+
+    #[inline]
+    fn fin_due(&self) -> bool {
+        self.flags & (Flags::WRITE_SHUT | Flags::FIN_SENT) == Flags::WRITE_SHUT
+    }
+
+    /// Whether payload or a FIN waits that was never sent.
+    #[inline]
+    pub(super) fn has_unsent(&self) -> bool {
+        self.state.can_transmit() && (self.unsent() > 0 || self.fin_due())
+    }
+
+    /// Notes what kept the rest back, and sees to it that some timer runs as
+    /// long as there is one.
+    #[inline]
+    fn nothing_to_send(&mut self, now: Instant) {
+        let waits = self.has_unsent();
+        self.recovery.cwnd_limited =
+            waits && matches!(self.plan_new(u32::from(self.rcv.mss)), Err(Blocked::Congestion));
+        if waits && self.flight.is_empty() && !self.timers.retransmit_armed() {
+            self.arm_persist(now);
+        }
+    }
+
+    fn commit(&mut self, plan: Plan, now: Instant) -> Transmit<'_> {
+        match plan {
+            Plan::Reset => {
+                self.pending.remove(Pending::RST);
+                self.bare(self.snd.nxt, self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK)
+            }
+            Plan::ResetReply(seq) => {
+                self.reset_reply = None;
+                self.bare(seq, SeqNum(0), TcpFlags::RST)
+            }
+            Plan::Syn => self.commit_syn(now),
+            Plan::Data(data) => self.commit_data(data, now),
+            Plan::Probe => {
+                self.pending.remove(Pending::PROBE);
+                self.with_ack(self.snd.una - 1, TcpFlags::empty(), now)
+            }
+            Plan::Ack => self.with_ack(self.snd.nxt, TcpFlags::empty(), now),
+        }
+    }
+
+    /// A segment of a header alone, without options.
+    fn bare(&self, seq: SeqNum, ack: SeqNum, flags: TcpFlags) -> Transmit<'static> {
+        Transmit {
+            seq,
+            ack,
+            flags,
+            window: 0,
+            options: TcpOptions::default(),
+            payload: (&[], &[]),
+            is_retransmit: false,
+        }
+    }
+
+    fn commit_syn(&mut self, now: Instant) -> Transmit<'_> {
+        let answers = self.state == State::SynReceived;
+        let ack = if answers { self.rcv.nxt } else { SeqNum(0) };
+        let flags = if answers { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN };
+        self.pending.remove(Pending::SYN | Pending::ACK);
+        if !self.timers.retransmit_armed() {
+            self.timers.syn_sent_at = now;
+            self.timers.stalled_since = now;
+            self.arm_retransmit(now);
+        }
+        Transmit {
+            options: self.syn_options(now),
+            window: self.rcv.syn_field(),
+            is_retransmit: self.timers.backoff > 0,
+            ..self.bare(self.snd.iss, ack, flags)
+        }
+    }
+
+    #[inline]
+    fn commit_data(&mut self, data: Data, now: Instant) -> Transmit<'_> {
+        let sequence_len = data.len + u32::from(data.fin);
+        if data.again {
+            self.commit_again(data.seq, sequence_len, now);
+        } else {
+            self.commit_new(data, sequence_len, now);
+        }
+        self.stats.bytes_sent += u64::from(data.len);
+        let mut flags = TcpFlags::empty();
+        flags.set(TcpFlags::FIN, data.fin);
+        flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
+        let header = self.with_ack(data.seq, flags, now);
+        let Transmit { seq, ack, flags, window, options, .. } = header;
+        let payload = self.tx.range(data.seq, data.len);
+        Transmit { seq, ack, flags, window, options, payload, is_retransmit: data.again }
+    }
+
+    #[inline]
+    fn commit_new(&mut self, data: Data, sequence_len: u32, now: Instant) {
+        if self.flight.is_empty() {
+            let silence = now - self.timers.last_sent;
+            if silence > self.rtt.rto() && self.recovery.phase == Phase::Open {
+                self.restart_after_idle(silence);
+            }
+            self.arm_retransmit(now);
+        }
+        self.flight.push(data.seq, sequence_len, micros32(now));
+        self.snd.nxt += sequence_len;
+        if data.len < self.smss() {
+            self.snd.small_end = self.snd.nxt;
+        }
+        if data.fin {
+            self.flags.insert(Flags::FIN_SENT);
+        }
+        self.pending.remove(Pending::OVERRIDE);
+        if now - self.timers.last_data_received < self.config.delayed_ack {
+            self.flags.insert(Flags::INTERACTIVE);
+        }
+        self.timers.last_sent = now;
+        self.timers.note_activity(now, self.config.idle_release);
+    }
+
+    fn commit_again(&mut self, seq: SeqNum, sequence_len: u32, now: Instant) {
+        self.stats.retransmits += 1;
+        self.recovery.resend_now = false;
+        self.flight.mark_resent(seq, sequence_len, micros32(now));
+        self.timers.last_sent = now;
+        if seq == self.snd.una || !self.timers.retransmit_armed() {
+            self.arm_retransmit(now);
+        }
+    }
+
+    /// A segment with the acknowledgement, the window and the options that go
+    /// with it; no ACK is owed after it.
+    #[inline]
+    fn with_ack(&mut self, seq: SeqNum, flags: TcpFlags, now: Instant) -> Transmit<'static> {
+        self.pending.remove(Pending::ACK);
+        self.timers.ack_sent();
+        self.quick_acks = self.quick_acks.saturating_sub(1);
+        self.rcv.ack_sent = self.rcv.nxt;
+        let window = self.rcv.advertise(self.rx.len());
+        let options = TcpOptions {
+            timestamps: self.timestamps.option(now),
+            sack: self.sack_blocks(),
+            ..Default::default()
+        };
+        self.rcv.duplicate = None;
+        Transmit { window, options, ..self.bare(seq, self.rcv.nxt, flags | TcpFlags::ACK) }
+    }
+
+    /// SACK blocks that fit beside the timestamps.
+    #[inline]
+    fn most_blocks(&self) -> usize {
+        if self.timestamps.enabled { 3 } else { 4 }
+    }
+
+    /// Bytes of options of a segment sent now.
+    #[inline]
+    fn options_len(&self) -> usize {
+        let stamp = if self.timestamps.enabled { 12 } else { 0 };
+        let waiting = self.reassembly.as_ref().map_or(0, |waiting| waiting.blocks().len());
+        let blocks = (waiting + usize::from(self.rcv.duplicate.is_some())).min(self.most_blocks());
+        if blocks == 0 || !self.flags.contains(Flags::SACK) { stamp } else { stamp + 4 + 8 * blocks }
+    }
+
+    /// A duplicate to report first (RFC 2883 4), then what waits behind gaps,
+    /// the newest first (RFC 2018 4).
+    #[inline]
+    fn sack_blocks(&self) -> SackBlocks {
+        if !self.flags.contains(Flags::SACK) {
+            return SackBlocks::new();
+        }
+        let waiting = self.reassembly.iter().flat_map(|waiting| waiting.blocks()).copied();
+        self.rcv.duplicate.into_iter().chain(waiting).take(self.most_blocks()).collect()
     }
 }

@@ -1,5 +1,8 @@
 //! What a program that polls the connection gets to see.
 
+use super::payload::Payload;
+use super::{Connection, Flags, State};
+
 bitflags::bitflags! {
     /// Level-triggered readiness, as Linux's `tcp_poll` computes it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,17 +26,52 @@ bitflags::bitflags! {
     /// `EPOLLET`, and the moment to wake sleepers.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Events: u8 {
-        /// New data can be read.
+        /// New data, or its end, can be read.
         const READABLE = 1;
         /// Send space has become free after there was too little.
         const WRITABLE = 2;
         /// The handshake is complete.
         const CONNECTED = 4;
-        /// The peer's FIN was reached.
+        /// The peer's FIN was reached, or the program shut its receiving side.
         const RDHUP = 8;
         /// The connection died.
         const ERROR = 16;
-        /// The connection reached CLOSED or TIME-WAIT: both directions are over.
+        /// The connection reached TIME-WAIT or CLOSED: both directions are over.
         const HUP = 32;
+    }
+}
+
+impl<B: Payload> Connection<B> {
+    /// What a poll would report now. A connection that is being opened is
+    /// ready for nothing; one that died is ready for everything.
+    #[inline]
+    pub fn readiness(&self) -> Readiness {
+        let closed = self.state == State::Closed;
+        let read_over = closed || self.flags.intersects(Flags::FIN_RECEIVED | Flags::READ_SHUT);
+        let write_over = closed || self.flags.contains(Flags::WRITE_SHUT);
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        let mut ready = Readiness::empty();
+        if read_over {
+            ready |= Readiness::READABLE | Readiness::RDHUP;
+        }
+        if read_over && write_over {
+            ready |= Readiness::HUP;
+        }
+        if !opening && !self.rx.is_empty() {
+            ready |= Readiness::READABLE;
+        }
+        if !opening && (write_over || self.is_writable()) {
+            ready |= Readiness::WRITABLE;
+        }
+        if self.error.is_some() {
+            ready |= Readiness::ERR;
+        }
+        ready
+    }
+
+    /// What has happened since the last call.
+    #[inline]
+    pub fn take_events(&mut self) -> Events {
+        std::mem::take(&mut self.events)
     }
 }

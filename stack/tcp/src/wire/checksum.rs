@@ -26,7 +26,8 @@ impl Sum {
     /// The sum of the TCP pseudo-header (RFC 9293 3.1).
     #[inline]
     pub fn pseudo_header(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> Self {
-        let addresses = u64::from(u32::from_ne_bytes(src.octets())) + u64::from(u32::from_ne_bytes(dst.octets()));
+        let addresses =
+            u64::from(u32::from_ne_bytes(src.octets())) + u64::from(u32::from_ne_bytes(dst.octets()));
         let [high, low] = len.to_be_bytes();
         let rest = u64::from(u32::from_ne_bytes([0, protocol, high, low]));
         Self(addresses + rest)

@@ -42,7 +42,8 @@ impl Ipv4Repr {
     #[inline]
     pub(super) fn parse(packet: &[u8], policy: ChecksumPolicy) -> Result<(Self, Range<usize>), WireError> {
         let fixed: [u8; IPV4_HEADER_LEN] = reader::array(packet, 0)?;
-        let [version_len, tos, t0, t1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
+        let [version_len, tos, t0, t1, i0, i1, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            fixed;
         let header_len = usize::from(version_len & 0x0f) * 4;
         let total_len = usize::from(u16::from_be_bytes([t0, t1]));
         if version_len >> 4 != 4 || header_len < IPV4_HEADER_LEN || total_len < header_len {
@@ -80,7 +81,28 @@ impl Ipv4Repr {
         let [d0, d1, d2, d3] = self.dst.octets();
         let (tos, ttl, protocol) = (self.tos, self.ttl, self.protocol);
         let with_sum = |[c0, c1]: [u8; 2]| {
-            [0x45, tos, t0, t1, i0, i1, DONT_FRAGMENT, 0, ttl, protocol, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3]
+            [
+                0x45,
+                tos,
+                t0,
+                t1,
+                i0,
+                i1,
+                DONT_FRAGMENT,
+                0,
+                ttl,
+                protocol,
+                c0,
+                c1,
+                s0,
+                s1,
+                s2,
+                s3,
+                d0,
+                d1,
+                d2,
+                d3,
+            ]
         };
         with_sum(Sum::default().add(&with_sum([0, 0])).checksum())
     }

@@ -8,20 +8,8 @@ pub(super) fn array<const N: usize>(bytes: &[u8], offset: usize) -> Result<[u8; 
     bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().ok_or(WireError::Truncated)
 }
 
-/// The byte at `offset`.
-#[inline]
-pub(super) fn byte(bytes: &[u8], offset: usize) -> Result<u8, WireError> {
-    bytes.get(offset).copied().ok_or(WireError::Truncated)
-}
-
 /// The 16-bit number at `offset`.
 #[inline]
 pub(super) fn be16(bytes: &[u8], offset: usize) -> Result<u16, WireError> {
     array(bytes, offset).map(u16::from_be_bytes)
-}
-
-/// The 32-bit number at `offset`.
-#[inline]
-pub(super) fn be32(bytes: &[u8], offset: usize) -> Result<u32, WireError> {
-    array(bytes, offset).map(u32::from_be_bytes)
 }

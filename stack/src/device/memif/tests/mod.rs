@@ -118,9 +118,9 @@ fn frames_of_all_sizes_arrive_byte_for_byte() {
     for (number, len) in sizes.enumerate() {
         let frame = pattern(number as u32, len);
         send(&mut client, &frame);
-        assert_eq!(receive(&mut server), [frame.clone()], "{len} bytes to the server");
+        assert_eq!(receive(&mut server)[..], [&frame[..]], "{len} bytes to the server");
         send(&mut server, &frame);
-        assert_eq!(receive(&mut client), [frame], "{len} bytes to the client");
+        assert_eq!(receive(&mut client)[..], [&frame[..]], "{len} bytes to the client");
     }
     assert_eq!(client.stats().tx_frames, server.stats().rx_frames);
     assert_eq!(server.stats().rx_errors + client.stats().rx_errors, 0);
@@ -344,7 +344,10 @@ fn a_second_server_on_a_path_is_refused_with_the_path_named() {
     let mut first = open_one(&options(folder.path(), Role::Server));
     let Err(error) = open(&options(folder.path(), Role::Server), 1) else { panic!("opened twice") };
     let path = folder.path().join("s");
-    assert_eq!(error.to_string(), format!("memif: socket {}: another server is listening there", path.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("memif: socket {}: another server is listening there", path.display())
+    );
     let mut client = open_one(&options(folder.path(), Role::Client));
     connect_all(&mut [&mut first, &mut client]);
 }
@@ -477,4 +480,36 @@ fn options_out_of_range_are_named() {
     assert!(refused(&|options| options.queues = Some(0)).contains("number of queues"));
     let huge = |options: &mut MemifOptions| (options.ring_size, options.queues) = (16384, Some(64));
     assert!(refused(&huge).contains("more than 4 GiB"));
+}
+
+#[test]
+fn a_forked_child_has_neither_the_memory_nor_after_closing_the_descriptors() {
+    let folder = TempFolder::new();
+    let (_server, mut client) = pair(&folder);
+    let (region, _fd) = region::Region::create(4096).unwrap();
+    let buffer = client.alloc().unwrap();
+    let places = [region.base().as_ptr() as usize, buffer.handle().as_ptr() as usize];
+    let data = client.alloc().unwrap().buffer_mut().as_ptr() as usize;
+    // SAFETY: the child only makes system calls, and ends with _exit.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).unwrap();
+            assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+        nix::unistd::ForkResult::Child => {
+            let shared = [places[0], data].into_iter().any(is_mapped) || !is_mapped(places[1]);
+            let fds: usize = open_fds().map(|fd| usize::from(nix::unistd::close(fd).is_err())).sum();
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { nix::libc::_exit(i32::from(shared) + 2 * i32::from(fds > 0)) }
+        }
+    }
+    assert!(is_mapped(places[0]) && is_mapped(data));
+}
+
+/// Whether a page is mapped; mincore(2) says ENOMEM when not.
+fn is_mapped(address: usize) -> bool {
+    let page = (address & !4095) as *mut nix::libc::c_void;
+    let mut resident = 0;
+    // SAFETY: mincore only looks the page up, and writes one byte for it.
+    unsafe { nix::libc::mincore(page, 4096, &mut resident) == 0 }
 }

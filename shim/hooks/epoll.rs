@@ -1,0 +1,157 @@
+//! epoll(7).
+
+use std::ffi::c_int;
+use std::ptr::null;
+use std::time::Duration;
+
+use libc::{epoll_event, sigset_t, timespec};
+use nix::errno::Errno;
+use redhook::hook;
+
+use tpa_stack::Stack;
+
+use super::poll::{limit_of, millis};
+use crate::boundary::call_int;
+use crate::table::{self, Owner};
+use crate::{descriptor, event_set, pending, real};
+
+/// `EP_MAX_EVENTS`: the most that one wait may ask for.
+const MAX_EVENTS: usize = i32::MAX as usize / size_of::<epoll_event>();
+
+hook! {
+    unsafe fn epoll_create(size: c_int) -> c_int => epoll_create_hook {
+        // SAFETY: the caller's argument, unchanged.
+        let fd = unsafe { real::epoll_create(size) };
+        descriptor::claim(fd);
+        fd
+    }
+}
+
+hook! {
+    unsafe fn epoll_create1(flags: c_int) -> c_int => epoll_create1_hook {
+        // SAFETY: the caller's argument, unchanged.
+        let fd = unsafe { real::epoll_create1(flags) };
+        descriptor::claim(fd);
+        fd
+    }
+}
+
+hook! {
+    unsafe fn epoll_ctl(
+        epfd: c_int,
+        operation: c_int,
+        fd: c_int,
+        event: *mut epoll_event
+    ) -> c_int => epoll_ctl_hook {
+        if table::slot(fd).is_plain() {
+            // SAFETY: the caller's arguments, unchanged.
+            return unsafe { real::epoll_ctl(epfd, operation, fd, event) };
+        }
+        call_int(|| {
+            // EPOLL_CTL_DEL ignores the event, which may be anything (epoll_ctl(2)).
+            let wanted = operation != libc::EPOLL_CTL_DEL && !event.is_null();
+            // SAFETY: not null, and the program's event; it may be unaligned.
+            let event = wanted.then(|| unsafe { event.read_unaligned() });
+            event_set::control(epfd, operation, fd, event)
+        })
+    }
+}
+
+hook! {
+    unsafe fn epoll_wait(
+        epfd: c_int,
+        events: *mut epoll_event,
+        room: c_int,
+        timeout: c_int
+    ) -> c_int => epoll_wait_hook {
+        // SAFETY: the caller's arguments, unchanged.
+        let real = || unsafe { real::epoll_wait(epfd, events, room, timeout) };
+        if table::slot(epfd).is_kernel() {
+            return real();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { wait(epfd, (events, room), millis(timeout), null(), real) }
+    }
+}
+
+hook! {
+    unsafe fn epoll_pwait(
+        epfd: c_int,
+        events: *mut epoll_event,
+        room: c_int,
+        timeout: c_int,
+        mask: *const sigset_t
+    ) -> c_int => epoll_pwait_hook {
+        // SAFETY: the caller's arguments, unchanged.
+        let real = || unsafe { real::epoll_pwait(epfd, events, room, timeout, mask) };
+        if table::slot(epfd).is_kernel() {
+            return real();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { wait(epfd, (events, room), millis(timeout), mask, real) }
+    }
+}
+
+/// Plain, because a libc before 2.35 lacks it.
+///
+/// # Safety
+///
+/// As epoll_pwait2(2).
+#[no_mangle]
+pub unsafe extern "C" fn epoll_pwait2(
+    epfd: c_int,
+    events: *mut epoll_event,
+    room: c_int,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
+    // SAFETY: the caller's arguments, unchanged.
+    let real = || unsafe { real::epoll_pwait2(epfd, events, room, timeout, mask) };
+    if table::slot(epfd).is_kernel() {
+        return real();
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { limit_of(timeout) } {
+        // SAFETY: the caller's promise.
+        Ok(limit) => unsafe { wait(epfd, (events, room), limit, mask, real) },
+        Err(errno) => call_int(|| Err(errno)),
+    }
+}
+
+/// A wait on an adopted set, or on what only looks like one.
+///
+/// # Safety
+///
+/// As epoll_pwait(2).
+unsafe fn wait(
+    epfd: c_int,
+    (events, room): (*mut epoll_event, c_int),
+    limit: Option<Duration>,
+    mask: *const sigset_t,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    if pending::any() {
+        let promoted = call_int(|| pending::promote_all().map(|()| 0));
+        if promoted < 0 {
+            return promoted;
+        }
+    }
+    let Owner::Set(set) = table::slot(epfd).owner() else { return real() };
+    if Stack::get().is_none() {
+        // The stack could not start, or is gone: the kernel's side is all there is.
+        return real();
+    }
+    call_int(|| {
+        let room = usize::try_from(room).unwrap_or(0);
+        if !(1..=MAX_EVENTS).contains(&room) {
+            return Err(Errno::EINVAL);
+        }
+        if events.is_null() {
+            return Err(Errno::EFAULT);
+        }
+        // SAFETY: the program's array of that many events; epoll_event is packed
+        // on x86-64, so that any address will do.
+        let out = unsafe { std::slice::from_raw_parts_mut(events, room) };
+        event_set::wait(epfd, set, out, limit, mask)
+    })
+}

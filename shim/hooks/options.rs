@@ -1,0 +1,66 @@
+//! getsockopt(2) and setsockopt(2).
+
+use std::ffi::{c_int, c_void};
+
+use libc::socklen_t;
+use nix::errno::Errno;
+use redhook::hook;
+
+use crate::boundary::call_int;
+use crate::options::{self, Input, Output};
+use crate::stream::Stream;
+use crate::table::{self, Owner, Slot};
+use crate::real;
+
+hook! {
+    unsafe fn getsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_void,
+        length: *mut socklen_t
+    ) -> c_int => getsockopt_hook {
+        match table::slot(fd).owner() {
+            Owner::Stream(handle) => call_int(|| {
+                // SAFETY: the caller's promise.
+                let mut out = unsafe { Output::new(value, length) }?;
+                options::get(Stream { fd, handle }, level, name, &mut out)
+            }),
+            Owner::Inert => call_int(|| Err(Errno::EBADF)),
+            Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
+                // SAFETY: the caller's arguments, unchanged.
+                unsafe { real::getsockopt(fd, level, name, value, length) }
+            }
+        }
+    }
+}
+
+hook! {
+    unsafe fn setsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *const c_void,
+        length: socklen_t
+    ) -> c_int => setsockopt_hook {
+        // SAFETY: the caller's arguments, unchanged.
+        let real = || unsafe { real::setsockopt(fd, level, name, value, length) };
+        match table::slot(fd).owner() {
+            Owner::Stream(handle) => call_int(|| {
+                // SAFETY: the caller's promise.
+                options::set(Stream { fd, handle }, level, name, unsafe { Input::new(value, length) }?)
+            }),
+            Owner::Listener(handle) => call_int(|| {
+                Errno::result(real())?;
+                // SAFETY: the caller's promise.
+                options::follow(Stream { fd, handle }, level, name, unsafe { Input::new(value, length) }?);
+                Ok(0)
+            }),
+            Owner::Inert => call_int(|| Err(Errno::EBADF)),
+            Owner::Kernel | Owner::Pending { .. } | Owner::Set(_) => {
+                table::note(fd, Slot::OPTIONED);
+                real()
+            }
+        }
+    }
+}

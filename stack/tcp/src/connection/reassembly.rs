@@ -1,0 +1,214 @@
+//! What arrived ahead of a gap (RFC 9293 3.10.7.4), and the SACK blocks that
+//! tell the peer of it (RFC 2018).
+
+use std::collections::VecDeque;
+
+use super::payload::{Held, Payload};
+use crate::seq::SeqNum;
+
+/// Payload behind a gap, sorted, without overlaps.
+#[derive(Debug)]
+pub(super) struct Reassembly<B> {
+    segments: VecDeque<(SeqNum, Held<B>)>,
+    /// The runs that the segments form, the one that grew last first: in the
+    /// order in which RFC 2018 section 4 wants them reported.
+    blocks: Vec<(SeqNum, SeqNum)>,
+    bytes: u32,
+    charge: usize,
+}
+
+impl<B: Payload> Reassembly<B> {
+    pub(super) fn new() -> Self {
+        Self { segments: VecDeque::new(), blocks: Vec::new(), bytes: 0, charge: 0 }
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Memory that they occupy.
+    pub(super) fn charge(&self) -> usize {
+        self.charge
+    }
+
+    /// Runs of received bytes, the one that grew last first.
+    pub(super) fn blocks(&self) -> &[(SeqNum, SeqNum)] {
+        &self.blocks
+    }
+
+    /// Stores `held`, which begins at `seq`. Overlaps are cut on either side,
+    /// so that each byte is held once. Returns `false`, with nothing stored,
+    /// when `max_segments` are there already and this one joins no hole.
+    pub(super) fn insert(&mut self, seq: SeqNum, mut held: Held<B>, max_segments: usize) -> bool {
+        let (mut start, end) = (seq, seq + held.len());
+        // Segments before `index` begin before the new one.
+        let index = self.segments.partition_point(|(at, _)| at.lt(start));
+        if let Some((at, before)) = index.checked_sub(1).and_then(|index| self.segments.get(index)) {
+            let covered = (*at + before.len()).since(start);
+            if covered >= held.len() {
+                return true;
+            }
+            held.trim_front(covered);
+            start += covered;
+        }
+        while let Some((at, after)) = self.segments.get_mut(index) {
+            if at.ge(end) {
+                break;
+            }
+            let covered = end - *at;
+            if covered < after.len() {
+                // The new segment ends inside this one: its last part is known.
+                held.truncate(*at - start);
+                break;
+            }
+            // The new segment covers this one whole.
+            self.bytes -= after.len();
+            self.charge -= after.true_size();
+            self.segments.remove(index);
+        }
+        if held.len() == 0 {
+            return true;
+        }
+        if self.segments.len() >= max_segments {
+            return false;
+        }
+        self.bytes += held.len();
+        self.charge += held.true_size();
+        let stored = (start, start + held.len());
+        self.segments.insert(index, (start, held));
+        self.note_block(stored);
+        true
+    }
+
+    /// Joins a run with those that it touches and puts it first.
+    fn note_block(&mut self, (mut left, mut right): (SeqNum, SeqNum)) {
+        self.blocks.retain(|&(from, to)| {
+            let apart = to.lt(left) || right.lt(from);
+            if !apart {
+                left = left.min(from);
+                right = right.max(to);
+            }
+            apart
+        });
+        self.blocks.insert(0, (left, right));
+    }
+
+    /// Takes the segment that continues at `next`, cut to begin there; drops
+    /// what lies before.
+    pub(super) fn pop(&mut self, next: SeqNum) -> Option<Held<B>> {
+        while let Some((at, _)) = self.segments.front() {
+            if at.gt(next) {
+                return None;
+            }
+            let (at, mut held) = self.segments.pop_front()?;
+            self.bytes -= held.len();
+            self.charge -= held.true_size();
+            held.trim_front(next.since(at));
+            self.blocks.retain(|(left, _)| left.gt(next));
+            if held.len() > 0 {
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    /// Gives the arrival buffers back and keeps the bytes in own memory.
+    pub(super) fn copy_out(&mut self) {
+        self.segments.iter_mut().for_each(|(_, held)| held.copy_out());
+        self.charge = self.segments.iter().map(|(_, held)| held.true_size()).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Chunk;
+    use proptest::prelude::*;
+
+    fn held(bytes: &[u8]) -> Held<Vec<u8>> {
+        Held::new(Chunk { buf: bytes.to_vec(), range: 0..bytes.len() })
+    }
+
+    fn blocks(reassembly: &Reassembly<Vec<u8>>) -> Vec<(u32, u32)> {
+        reassembly.blocks().iter().map(|(left, right)| (left.0, right.0)).collect()
+    }
+
+    #[test]
+    fn the_newest_run_is_reported_first() {
+        let mut reassembly = Reassembly::new();
+        for start in [10, 30, 50] {
+            reassembly.insert(SeqNum(start), held(&[0; 5]), 100);
+        }
+        assert_eq!(blocks(&reassembly), [(50, 55), (30, 35), (10, 15)]);
+        reassembly.insert(SeqNum(15), held(&[0; 15]), 100);
+        assert_eq!(blocks(&reassembly), [(10, 35), (50, 55)]);
+    }
+
+    #[test]
+    fn a_segment_too_many_is_refused_and_not_reported() {
+        let mut reassembly = Reassembly::new();
+        assert!(reassembly.insert(SeqNum(10), held(b"a"), 1));
+        assert!(!reassembly.insert(SeqNum(20), held(b"b"), 1));
+        assert_eq!((blocks(&reassembly), reassembly.bytes()), (vec![(10, 11)], 1));
+        assert!(reassembly.insert(SeqNum(10), held(b"a"), 1), "what is known needs no room");
+    }
+
+    #[test]
+    fn a_run_that_is_reached_is_no_longer_reported() {
+        let mut reassembly = Reassembly::new();
+        reassembly.insert(SeqNum(10), held(b"abcde"), 10);
+        reassembly.insert(SeqNum(20), held(b"xyz"), 10);
+        assert!(reassembly.pop(SeqNum(9)).is_none());
+        let found = reassembly.pop(SeqNum(12)).map(|held| held.bytes().to_vec());
+        assert_eq!(found.as_deref(), Some(&b"cde"[..]));
+        assert_eq!(blocks(&reassembly), [(20, 23)]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_naive_model(
+            origin: u32,
+            steps in proptest::collection::vec((0u32..300, 1u32..60, any::<bool>()), 1..60),
+        ) {
+            // The stream's byte at offset n is n; the model knows which have come.
+            let byte = |offset: u32| (offset % 251) as u8;
+            let mut known = vec![false; 5000];
+            let mut next = 0u32;
+            let mut reassembly = Reassembly::new();
+            for (at, len, take) in steps {
+                let at = at.max(next + 1);
+                let bytes: Vec<u8> = (at..at + len).map(byte).collect();
+                prop_assert!(reassembly.insert(SeqNum(origin) + at, held(&bytes), 1000));
+                known[at as usize..(at + len) as usize].iter_mut().for_each(|known| *known = true);
+                if take {
+                    // The byte at `next` arrives in order.
+                    next += 1;
+                    while let Some(held) = reassembly.pop(SeqNum(origin) + next) {
+                        for (offset, &found) in held.bytes().iter().enumerate() {
+                            prop_assert_eq!(found, byte(next + offset as u32));
+                            prop_assert!(known[next as usize + offset]);
+                        }
+                        next += held.len();
+                    }
+                    prop_assert!(!known[next as usize], "stopped before a byte that had come");
+                }
+                let waiting = (next..5000).filter(|&offset| known[offset as usize]).count();
+                prop_assert_eq!(reassembly.bytes() as usize, waiting);
+                let mut in_blocks = vec![false; 5000];
+                for (left, right) in reassembly.blocks() {
+                    for offset in (*left - SeqNum(origin))..(*right - SeqNum(origin)) {
+                        prop_assert!(!in_blocks[offset as usize], "blocks overlap");
+                        in_blocks[offset as usize] = true;
+                    }
+                }
+                prop_assert_eq!(&in_blocks[next as usize..], &known[next as usize..]);
+            }
+        }
+    }
+}
