@@ -2,7 +2,7 @@
 //! panics become `EIO`.
 
 use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 
 use arrayvec::ArrayString;
 use nix::errno::Errno;

@@ -59,7 +59,11 @@ impl<'a> Buffers<'a> {
             total = total.checked_add(entry.iov_len).ok_or(Errno::EINVAL)?;
         }
         // readv(2): the sum must fit what the call returns.
-        if total > isize::MAX as usize { Err(Errno::EINVAL) } else { Ok(Self { vector, total }) }
+        if total > isize::MAX as usize {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(Self { vector, total })
+        }
     }
 
     /// Bytes in all buffers.
@@ -104,7 +108,11 @@ mod tests {
 
     #[test]
     fn what_is_done_is_skipped_across_buffers() {
-        let vector = [entry(b"abc".as_ptr().cast(), 3), entry(b"".as_ptr().cast(), 0), entry(b"defg".as_ptr().cast(), 4)];
+        let vector = [
+            entry(b"abc".as_ptr().cast(), 3),
+            entry(b"".as_ptr().cast(), 0),
+            entry(b"defg".as_ptr().cast(), 4),
+        ];
         // SAFETY: live buffers.
         let buffers = unsafe { Buffers::new(vector.as_ptr(), 3) }.unwrap();
         assert_eq!(buffers.total(), 7);

@@ -25,7 +25,11 @@ static FACTS: Lazy<DashMap<u64, Cold>> = Lazy::new(DashMap::new);
 /// The facts of a connection.
 #[inline]
 pub fn of(stream: Stream) -> Cold {
-    if table::flag(stream.fd, Flag::COLD) { look_up(stream.handle) } else { Cold::default() }
+    if table::flag(stream.fd, Flag::COLD) {
+        look_up(stream.handle)
+    } else {
+        Cold::default()
+    }
 }
 
 fn look_up(handle: Handle) -> Cold {

@@ -52,7 +52,11 @@ fn detach(fd: RawFd) {
 /// A kernel socket will not be accelerated any more: what was noted of it goes.
 pub fn forget_facts(fd: RawFd) {
     let slot = table::slot(fd);
-    if slot.is_kernel() && !slot.is_plain() && table::replace(fd, slot, Slot::KERNEL) && slot.has(Slot::WATCHED) {
+    if slot.is_kernel()
+        && !slot.is_plain()
+        && table::replace(fd, slot, Slot::KERNEL)
+        && slot.has(Slot::WATCHED)
+    {
         watches::take(fd);
     }
 }
@@ -92,11 +96,7 @@ pub fn adopt_dup(old: RawFd, new: RawFd) -> Result<usize, Errno> {
 /// # Errors
 ///
 /// The kernel's; `EBUSY` when `new` is one of the stack's own descriptors.
-pub fn dup_over(
-    old: RawFd,
-    new: RawFd,
-    real: impl FnOnce() -> i32,
-) -> Result<usize, Errno> {
+pub fn dup_over(old: RawFd, new: RawFd, real: impl FnOnce() -> i32) -> Result<usize, Errno> {
     if old == new || fork::is_foreign() {
         return check(real()).map(|fd| fd as usize);
     }
@@ -118,12 +118,7 @@ pub fn dup_over(
 /// # Errors
 ///
 /// The kernel's.
-pub fn control(
-    fd: RawFd,
-    command: i32,
-    argument: usize,
-    real: impl FnOnce() -> i32,
-) -> Result<usize, Errno> {
+pub fn control(fd: RawFd, command: i32, argument: usize, real: impl FnOnce() -> i32) -> Result<usize, Errno> {
     let result = check(real())?;
     match command {
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => return adopt_dup(fd, result),
@@ -160,7 +155,11 @@ pub fn close_range(
         }
         begin = fd + 1;
     }
-    if begin <= last { real(begin, last).map(|()| 0) } else { Ok(0) }
+    if begin <= last {
+        real(begin, last).map(|()| 0)
+    } else {
+        Ok(0)
+    }
 }
 
 /// Numbers in a range that are not plainly the kernel's, in order, and whether

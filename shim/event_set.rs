@@ -93,12 +93,7 @@ pub fn release(set: SetId) {
 /// # Errors
 ///
 /// As epoll_ctl(2).
-pub fn control(
-    epfd: RawFd,
-    operation: i32,
-    fd: RawFd,
-    event: Option<epoll_event>,
-) -> Result<usize, Errno> {
+pub fn control(epfd: RawFd, operation: i32, fd: RawFd, event: Option<epoll_event>) -> Result<usize, Errno> {
     match table::slot(fd).owner() {
         Owner::Stream(handle) => control_stream(epfd, operation, Stream { fd, handle }, event),
         Owner::Listener(handle) => control_listener(epfd, operation, fd, handle, event),
@@ -130,12 +125,7 @@ fn control_kernel(
     Ok(0)
 }
 
-fn kernel_control(
-    epfd: RawFd,
-    operation: i32,
-    fd: RawFd,
-    event: Option<epoll_event>,
-) -> Result<(), Errno> {
+fn kernel_control(epfd: RawFd, operation: i32, fd: RawFd, event: Option<epoll_event>) -> Result<(), Errno> {
     let mut event = event;
     let event = event.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
     // SAFETY: null or a live event.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{raise, Signal};
 use tpa_stack::WorkerGuard;
 
 use crate::buffers::Buffers;
@@ -104,7 +104,11 @@ unsafe fn fill(
             Err(errno) => return Err(errno),
         }
     }
-    if buffers.total() == 0 { nothing_to_fill(guard, stream) } else { Ok(count) }
+    if buffers.total() == 0 {
+        nothing_to_fill(guard, stream)
+    } else {
+        Ok(count)
+    }
 }
 
 /// recv(2) of no bytes waits like any other, and takes none (tcp_recvmsg:
@@ -137,12 +141,7 @@ pub fn transmit(stream: Stream, buffers: Buffers<'_>, flags: i32) -> Result<usiz
 
 /// The rest of a send for which the buffer had no room.
 #[cold]
-fn transmit_more(
-    stream: Stream,
-    buffers: Buffers<'_>,
-    flags: i32,
-    mut done: usize,
-) -> Result<usize, Errno> {
+fn transmit_more(stream: Stream, buffers: Buffers<'_>, flags: i32, mut done: usize) -> Result<usize, Errno> {
     let limit = time_limit(stream, flags, || cold::of(stream).send_timeout);
     if limit == Some(Duration::ZERO) && done > 0 {
         return Ok(done);
@@ -193,14 +192,18 @@ fn drain(
         }
     }
     // Nothing to send still tells whether sending is possible.
-    if buffers.total() == 0 { guard.send(stream.handle, &[], more) } else { Ok(count) }
+    if buffers.total() == 0 {
+        guard.send(stream.handle, &[], more)
+    } else {
+        Ok(count)
+    }
 }
 
 /// How long the call may wait: not at all, or the socket's limit.
-fn time_limit(
-    stream: Stream,
-    flags: i32,
-    limit: impl FnOnce() -> Option<Duration>,
-) -> Option<Duration> {
-    if flags & libc::MSG_DONTWAIT != 0 || stream.is_nonblocking() { Some(Duration::ZERO) } else { limit() }
+fn time_limit(stream: Stream, flags: i32, limit: impl FnOnce() -> Option<Duration>) -> Option<Duration> {
+    if flags & libc::MSG_DONTWAIT != 0 || stream.is_nonblocking() {
+        Some(Duration::ZERO)
+    } else {
+        limit()
+    }
 }

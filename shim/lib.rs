@@ -40,11 +40,13 @@ mod watches;
 
 /// Runs when the library is loaded, in every process that inherits
 /// `LD_PRELOAD`: looks up the real functions and nothing else.
+#[cfg(not(test))]
 extern "C" fn load() {
     real::resolve_all();
     boundary::install_panic_hook();
 }
 
+#[cfg(not(test))]
 #[used]
 #[link_section = ".init_array"]
 static LOAD: extern "C" fn() = load;

@@ -4,8 +4,8 @@
 
 use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use libc::{pollfd, sockaddr, socklen_t};
@@ -98,7 +98,8 @@ pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Resul
     if let Some(result) = first {
         return result;
     }
-    let limit = if nonblocking { Some(Duration::ZERO) } else { options::kernel_timeout(fd, libc::SO_RCVTIMEO) };
+    let limit =
+        if nonblocking { Some(Duration::ZERO) } else { options::kernel_timeout(fd, libc::SO_RCVTIMEO) };
     let patience = Patience::for_socket(limit);
     wait::wait(std::slice::from_ref(worker), &mut accept, &patience)?.unwrap_or(Err(Errno::EAGAIN))
 }
@@ -122,7 +123,7 @@ impl Accept {
     }
 
     /// The kernel's next connection.
-    fn from_kernel(&self) -> Result<usize, Errno> {
+    fn kernels_next(&self) -> Result<usize, Errno> {
         // SAFETY: the program's pointers, as it passed them.
         let fd = unsafe { real::accept4(self.fd, self.peer.address, self.peer.length, self.flags) };
         let fd = check(fd)?;
@@ -130,22 +131,22 @@ impl Accept {
         Ok(fd as usize)
     }
 
-    /// [`Accept::from_kernel`] on a listener whose accept(2) would wait: only
+    /// [`Accept::kernels_next`] on a listener whose accept(2) would wait: only
     /// when a connection is there, and by one thread at a time, so that another
     /// cannot take it in between.
-    fn from_blocking_kernel(&self) -> Result<usize, Errno> {
+    fn kernels_next_without_waiting(&self) -> Result<usize, Errno> {
         static ALONE: Mutex<()> = Mutex::new(());
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fds = self.descriptor;
         match wait::sleep_on(&mut fds, Some(Duration::ZERO), std::ptr::null())? {
             0 => Err(Errno::EAGAIN),
-            _ => self.from_kernel(),
+            _ => self.kernels_next(),
         }
     }
 
     /// The stack's next connection, with a number of its own. A process that is
     /// out of numbers leaves the connection where it is.
-    fn from_stack(&self, guard: &mut WorkerGuard<'_>) -> Result<usize, Errno> {
+    fn stacks_next(&self, guard: &mut WorkerGuard<'_>) -> Result<usize, Errno> {
         if guard.readiness(self.handle) & libc::EPOLLIN as u32 == 0 {
             return Err(Errno::EAGAIN);
         }
@@ -173,8 +174,10 @@ impl Accept {
                 let written = unsafe {
                     address::write(self.peer.address, self.peer.length, peer, table::flag(fd, Flag::MAPPED))
                 };
-                // Only a negative length fails, and Linux accepts before it looks at it.
-                drop(written);
+                if let Err(errno) = written {
+                    // Only a negative length fails, and Linux, too, has accepted by then.
+                    log::debug!("accept cannot tell the peer's address: {errno}");
+                }
             }
             // SAFETY: not null, by the check in `accept`.
             Err(_) => unsafe { *self.peer.length = 0 },
@@ -186,11 +189,11 @@ impl Wait for Accept {
     type Outcome = Result<usize, Errno>;
 
     fn look(&mut self, guard: &mut WorkerGuard<'_>) -> Option<Self::Outcome> {
-        unless_empty(self.from_stack(guard))
+        unless_empty(self.stacks_next(guard))
     }
 
     fn look_at_kernel(&mut self) -> Option<Self::Outcome> {
-        unless_empty(if self.nonblocking { self.from_kernel() } else { self.from_blocking_kernel() })
+        unless_empty(if self.nonblocking { self.kernels_next() } else { self.kernels_next_without_waiting() })
     }
 
     fn descriptors(&self) -> &[pollfd] {

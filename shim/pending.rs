@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use tpa_stack::{Purpose, Stack};
 
 use crate::start::{self, Settings};
-use crate::table::{self, Flag, Owner, Slot};
 use crate::stream::{self, Stream};
+use crate::table::{self, Flag, Owner, Slot};
 use crate::{address, event_set, options};
 
 /// Numbers whose slot is pending. A hint: zero means that there is none.
@@ -32,7 +32,11 @@ pub fn add(fd: RawFd, backlog: u32) -> Result<(), Errno> {
     COUNT.fetch_add(1, Ordering::Release);
     table::set(fd, slot);
     event_set::adopt_sets_of(fd);
-    if Stack::get().is_some() { promote_all() } else { Ok(()) }
+    if Stack::get().is_some() {
+        promote_all()
+    } else {
+        Ok(())
+    }
 }
 
 /// A number was given to a pending listener by dup(2), or taken by close(2).
@@ -84,7 +88,8 @@ pub fn promote_all() -> Result<(), Errno> {
 fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno> {
     let Owner::Pending { backlog } = table::slot(fd).owner() else { return Ok(Slot::KERNEL) };
     let Some(local) = address::of_kernel_socket(fd) else { return Ok(Slot::KERNEL) };
-    let decline = |why: &str, errno| settings.decline("listener on", local, why, errno).map(|()| Slot::KERNEL);
+    let decline =
+        |why: &str, errno| settings.decline("listener on", local, why, errno).map(|()| Slot::KERNEL);
     let Some(local_v4) = address::as_v4(local) else { return decline("IPv6", Errno::EAFNOSUPPORT) };
     if !stack.serves(*local_v4.ip()) {
         return decline("the device does not have this address", Errno::EADDRNOTAVAIL);

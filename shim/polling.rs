@@ -133,7 +133,11 @@ impl Wait for Poll<'_> {
     }
 
     fn descriptors(&self) -> &[pollfd] {
-        if self.mixed { &self.kernels } else { &[] }
+        if self.mixed {
+            &self.kernels
+        } else {
+            &[]
+        }
     }
 }
 

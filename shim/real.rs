@@ -17,7 +17,7 @@ use libc::{
 
 macro_rules! real_functions {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        #[allow(non_camel_case_types)]
         #[derive(Clone, Copy)]
         enum Symbol { $($name),* }
 
@@ -34,6 +34,7 @@ macro_rules! real_functions {
             ///
             /// As the C function.
             #[inline(always)]
+            #[allow(non_snake_case)]
             pub unsafe fn $name($($argument: $type),*) -> $result {
                 let address = address_of(Symbol::$name);
                 // SAFETY: the address is that of the C function of this name and type.
@@ -61,7 +62,6 @@ real_functions! {
 
     fn close(fd: c_int) -> c_int;
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;
-    fn closefrom(first: c_int) -> ();
     fn dup(fd: c_int) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
     fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int;
@@ -103,7 +103,11 @@ real_functions! {
 #[inline(always)]
 fn address_of(symbol: Symbol) -> *mut c_void {
     let address = ADDRESSES[symbol as usize].load(Ordering::Relaxed);
-    if address.is_null() { resolve(symbol as usize) } else { address }
+    if address.is_null() {
+        resolve(symbol as usize)
+    } else {
+        address
+    }
 }
 
 /// Looks every function up. Called once by the library's constructor.

@@ -29,7 +29,7 @@ fn handler_flags(signal: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 
     extern "C" fn handler(_: i32) {}
 

@@ -67,12 +67,13 @@ impl Stream {
     /// Waits until the connection stands or has failed.
     fn await_connection(&self) -> Result<usize, Errno> {
         let patience = Patience::for_socket(cold::of(*self).send_timeout);
-        let connected = wait::until(self.worker()?, &patience, |guard| match guard.connect_state(self.handle) {
-            ConnectState::Connecting => Err(Errno::EAGAIN),
-            ConnectState::Connected => Ok(()),
-            ConnectState::Failed => Err(Errno::from_raw(guard.take_error(self.handle))),
-            ConnectState::Closed => Err(Errno::ECONNABORTED),
-        });
+        let connected =
+            wait::until(self.worker()?, &patience, |guard| match guard.connect_state(self.handle) {
+                ConnectState::Connecting => Err(Errno::EAGAIN),
+                ConnectState::Connected => Ok(()),
+                ConnectState::Failed => Err(Errno::from_raw(guard.take_error(self.handle))),
+                ConnectState::Closed => Err(Errno::ECONNABORTED),
+            });
         match connected {
             Ok(()) => {
                 table::set_flag_shared(self.fd, Flag::CONNECTING, false);
@@ -173,13 +174,9 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
 }
 
 /// Moves a kernel socket to the stack, which sends the SYN.
-fn open(
-    fd: RawFd,
-    settings: &Settings,
-    remote: SocketAddrV4,
-    mapped: bool,
-) -> Result<Option<Stream>, Errno> {
-    let decline = |why: &str, errno| settings.decline("connection to", remote.into(), why, errno).map(|()| None);
+fn open(fd: RawFd, settings: &Settings, remote: SocketAddrV4, mapped: bool) -> Result<Option<Stream>, Errno> {
+    let decline =
+        |why: &str, errno| settings.decline("connection to", remote.into(), why, errno).map(|()| None);
     let Some(stack) = start::stack(Purpose::Connect(remote.into()))? else { return Ok(None) };
     if !stack.reaches(*remote.ip()) {
         return decline("the device does not lead there", Errno::ENETUNREACH);
@@ -215,7 +212,8 @@ pub fn adopt_flags(fd: RawFd, mapped: bool) -> Result<(), Errno> {
 
 /// Takes over the options that only have to be read back or kept by the shim.
 pub fn adopt_read_backs(stream: Stream) {
-    for (option, flag) in [(libc::SO_REUSEADDR, Flag::REUSE_ADDRESS), (libc::SO_REUSEPORT, Flag::REUSE_PORT)] {
+    for (option, flag) in [(libc::SO_REUSEADDR, Flag::REUSE_ADDRESS), (libc::SO_REUSEPORT, Flag::REUSE_PORT)]
+    {
         let on = options::kernel_int(stream.fd, libc::SOL_SOCKET, option) == Some(1);
         table::set_flag(stream.fd, flag, on);
     }

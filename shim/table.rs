@@ -5,7 +5,7 @@
 //! numbers are used. Numbers beyond [`CAPACITY`] belong to the kernel.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
 
 use tpa_stack::{Handle, SetId};
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use libc::{pollfd, sigset_t};
 use nix::errno::Errno;
 use smallvec::SmallVec;
-use tpa_stack::{MAX_WAIT_FDS, Worker, WorkerGuard};
+use tpa_stack::{Worker, WorkerGuard, MAX_WAIT_FDS};
 
 use crate::boundary::check;
 use crate::{real, signals, start};
@@ -176,11 +176,7 @@ fn sleep<W: Wait>(
 }
 
 /// ppoll(2) with a limit in time.
-pub fn sleep_on(
-    fds: &mut [pollfd],
-    limit: Option<Duration>,
-    mask: *const sigset_t,
-) -> Result<usize, Errno> {
+pub fn sleep_on(fds: &mut [pollfd], limit: Option<Duration>, mask: *const sigset_t) -> Result<usize, Errno> {
     let limit = limit.map(timespec_of);
     let limit = limit.as_ref().map_or(null(), std::ptr::from_ref);
     // SAFETY: a live array and its length; the mask is null or the program's own.

@@ -8,9 +8,9 @@ use redhook::hook;
 
 use crate::boundary::{call_int, check};
 use crate::descriptor;
+use crate::real;
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner};
-use crate::real;
 
 hook! {
     unsafe fn close(fd: c_int) -> c_int => close_hook {
@@ -33,7 +33,11 @@ pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) 
     let closes = flags as c_uint & !libc::CLOSE_RANGE_UNSHARE == 0;
     // SAFETY: no pointers.
     let real = |first, last| unsafe { real::close_range(first, last, flags) };
-    if closes { call_int(|| descriptor::close_range(first, last, |a, b| check(real(a, b)).map(drop))) } else { real(first, last) }
+    if closes {
+        call_int(|| descriptor::close_range(first, last, |a, b| check(real(a, b)).map(drop)))
+    } else {
+        real(first, last)
+    }
 }
 
 /// Plain, because a libc before 2.34 lacks it.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use redhook::hook;
 
 use crate::boundary::call;
-use crate::buffers::{Buffers, entry};
+use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
 use crate::table::{self, Owner};
 use crate::{io, real};

@@ -8,9 +8,9 @@ use redhook::hook;
 
 use crate::boundary::call_int;
 use crate::options::{self, Input, Output};
+use crate::real;
 use crate::stream::Stream;
 use crate::table::{self, Owner, Slot};
-use crate::real;
 
 hook! {
     unsafe fn getsockopt(

@@ -204,7 +204,11 @@ impl Sets {
         for fd in 0..count.max(0) {
             // SAFETY: the caller's promise.
             let selected = unsafe {
-                Selected { read: has(self.read, fd), write: has(self.write, fd), except: has(self.except, fd) }
+                Selected {
+                    read: has(self.read, fd),
+                    write: has(self.write, fd),
+                    except: has(self.except, fd),
+                }
             };
             if selected != Selected::default() {
                 fds.push((pollfd { fd, events: selected.events(), revents: 0 }, selected));

@@ -16,7 +16,6 @@ const WSCALE: u8 = 4;
 pub fn tcp_info(info: &Info) -> ArrayVec<u8, LENGTH> {
     let mss = info.snd_mss.max(1);
     let micros = |time: tpa_tcp::Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-    let low = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     let segments = |bytes: u32| bytes.div_ceil(mss);
     let mut out = ArrayVec::new();
     out.extend([
@@ -53,7 +52,7 @@ pub fn tcp_info(info: &Info) -> ArrayVec<u8, LENGTH> {
         3, // tcpi_reordering: Linux's initial degree
         0, // tcpi_rcv_rtt
         info.rcv_wnd,
-        low(info.retransmits),
+        info.retransmits,
     ];
     out.extend(words.into_iter().flat_map(u32::to_ne_bytes));
     let unlimited = u64::MAX; // tcpi_pacing_rate, tcpi_max_pacing_rate

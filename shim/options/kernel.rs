@@ -2,7 +2,7 @@
 //! socket moves to the stack are kept by the kernel, and asked for when it moves:
 //! that holds for sockets from anywhere, inherited ones included.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{size_of, MaybeUninit};
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -62,7 +62,8 @@ pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
         return options;
     }
     let tcp = |name| kernel_int(fd, libc::IPPROTO_TCP, name);
-    let natural = |name, default: u32| tcp(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
+    let natural =
+        |name, default: u32| tcp(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
     options.nodelay = tcp(libc::TCP_NODELAY) == Some(1);
     options.cork = tcp(libc::TCP_CORK) == Some(1);
     options.keepalive = kernel_int(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE) == Some(1);

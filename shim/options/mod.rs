@@ -85,14 +85,18 @@ fn set_socket(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> 
 
 fn set_tcp(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> {
     let within = |range: std::ops::RangeInclusive<i32>| {
-        value.int().and_then(|value| if range.contains(&value) { Ok(value as u32) } else { Err(Errno::EINVAL) })
+        value
+            .int()
+            .and_then(|value| if range.contains(&value) { Ok(value as u32) } else { Err(Errno::EINVAL) })
     };
     match name {
         libc::TCP_NODELAY => change(stream, value.bool()?, |options, on| options.nodelay = on),
         libc::TCP_CORK => change(stream, value.bool()?, |options, on| options.cork = on),
         libc::TCP_QUICKACK => change(stream, value.bool()?, |options, on| options.quickack = on),
         libc::TCP_KEEPIDLE => change(stream, within(1..=MAX_KEEP_TIME)?, |options, s| options.keep_idle = s),
-        libc::TCP_KEEPINTVL => change(stream, within(1..=MAX_KEEP_TIME)?, |options, s| options.keep_intvl = s),
+        libc::TCP_KEEPINTVL => {
+            change(stream, within(1..=MAX_KEEP_TIME)?, |options, s| options.keep_intvl = s)
+        }
         libc::TCP_KEEPCNT => change(stream, within(1..=MAX_KEEP_COUNT)?, |options, n| options.keep_cnt = n),
         libc::TCP_USER_TIMEOUT => {
             change(stream, within(0..=i32::MAX)?, |options, ms| options.user_timeout_ms = ms)
@@ -136,8 +140,12 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
         libc::SO_REUSEADDR => flag(Flag::REUSE_ADDRESS),
         libc::SO_REUSEPORT => flag(Flag::REUSE_PORT),
         libc::SO_KEEPALIVE => ask(stream, |options| i32::from(options.keepalive))?,
-        libc::SO_SNDBUF => ask(stream, |options| options.sndbuf.map_or(DEFAULT_SNDBUF, |bytes| bytes as i32))?,
-        libc::SO_RCVBUF => ask(stream, |options| options.rcvbuf.map_or(DEFAULT_RCVBUF, |bytes| bytes as i32))?,
+        libc::SO_SNDBUF => {
+            ask(stream, |options| options.sndbuf.map_or(DEFAULT_SNDBUF, |bytes| bytes as i32))?
+        }
+        libc::SO_RCVBUF => {
+            ask(stream, |options| options.rcvbuf.map_or(DEFAULT_RCVBUF, |bytes| bytes as i32))?
+        }
         libc::SO_LINGER => return out.linger(ask(stream, |options| options.linger)?),
         libc::SO_RCVTIMEO => return out.timeout(cold::of(stream).receive_timeout),
         libc::SO_SNDTIMEO => return out.timeout(cold::of(stream).send_timeout),

@@ -18,23 +18,55 @@ const SOURCES: [&str; 5] = ["c/port.c", "c/pool.c", "c/eal.c", "c/xsk.c", "c/flo
 /// Archives that are linked whole, since their constructors register them:
 /// EAL and the libraries under ethdev, then buses and drivers.
 const WHOLE: [&str; 23] = [
-    "kvargs", "telemetry", "eal", "ring", "rcu", "mempool", "mbuf", "net", "meter", "ethdev", "pci",
-    "mempool_ring", "bus_vdev", "bus_pci", "bus_auxiliary", "common_mlx5", "net_mlx5", "net_af_xdp",
-    "net_af_packet", "net_memif", "net_ring", "net_null", "net_tap",
+    "kvargs",
+    "telemetry",
+    "eal",
+    "ring",
+    "rcu",
+    "mempool",
+    "mbuf",
+    "net",
+    "meter",
+    "ethdev",
+    "pci",
+    "mempool_ring",
+    "bus_vdev",
+    "bus_pci",
+    "bus_auxiliary",
+    "common_mlx5",
+    "net_mlx5",
+    "net_af_xdp",
+    "net_af_packet",
+    "net_memif",
+    "net_ring",
+    "net_null",
+    "net_tap",
 ];
 
 /// Of the shared libraries that pkg-config names for all of DPDK, those that
 /// the archives above may need; the linker keeps what they do need.
-const SHARED: [&str; 13] = [
-    "atomic", "bpf", "bsd", "dl", "elf", "ibverbs", "m", "mlx5", "numa", "pthread", "rt", "xdp", "z",
-];
+const SHARED: [&str; 13] =
+    ["atomic", "bpf", "bsd", "dl", "elf", "ibverbs", "m", "mlx5", "numa", "pthread", "rt", "xdp", "z"];
 
 /// What DPDK and libxdp do that a guest in somebody's process must not: see
 /// c/eal.c and c/xsk.c.
 const WRAPPED: [&str; 16] = [
-    "printf", "__printf_chk", "fprintf", "__fprintf_chk", "__vfprintf_chk", "puts", "putchar", "exit",
-    "abort", "xsk_umem__create", "xsk_socket__create", "xsk_socket__create_shared", "xsk_socket__delete",
-    "xsk_umem__delete", "bpf_xdp_query_id", "bpf_xdp_detach",
+    "printf",
+    "__printf_chk",
+    "fprintf",
+    "__fprintf_chk",
+    "__vfprintf_chk",
+    "puts",
+    "putchar",
+    "exit",
+    "abort",
+    "xsk_umem__create",
+    "xsk_socket__create",
+    "xsk_socket__create_shared",
+    "xsk_socket__delete",
+    "xsk_umem__delete",
+    "bpf_xdp_query_id",
+    "bpf_xdp_detach",
 ];
 
 fn main() {
@@ -88,7 +120,11 @@ fn pkg_config_flags(args: &[&str]) -> Vec<String> {
 fn compile(dpdk: &Dpdk, out: &Path) -> Vec<PathBuf> {
     let mut build = cc::Build::new();
     build.files(SOURCES).pic(true).opt_level(3).flag("-fvisibility=hidden").cargo_metadata(false);
-    build.define("_GNU_SOURCE", None).define("ALLOW_EXPERIMENTAL_API", None).warnings(true).extra_warnings(true);
+    build
+        .define("_GNU_SOURCE", None)
+        .define("ALLOW_EXPERIMENTAL_API", None)
+        .warnings(true)
+        .extra_warnings(true);
     // DPDK's own headers are not free of warnings.
     build.flag("-Wno-unused-parameter").flag("-Wno-missing-field-initializers");
     for flag in &dpdk.cflags {

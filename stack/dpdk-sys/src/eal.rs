@@ -93,7 +93,9 @@ fn init(config: &EalConfig) -> Result<&'static Dpdk, StartError> {
     if huge {
         log::info!("{version} started in {elapsed} ms on hugepages, at most {memory} MiB");
     } else {
-        log::warn!("{version} started in {elapsed} ms without hugepages ({free_mb} MiB of them free), {memory} MiB");
+        log::warn!(
+            "{version} started in {elapsed} ms without hugepages ({free_mb} MiB of them free), {memory} MiB"
+        );
     }
     Ok(dpdk)
 }

@@ -168,8 +168,7 @@ fn load(path: &Path) -> Result<Dpdk, OpenError> {
     let symbol = unsafe { libc::dlsym(handle.as_ptr(), c"tpa_dpdk_table".as_ptr()) };
     let symbol = NonNull::new(symbol).ok_or_else(|| failed(linker_error()))?;
     // SAFETY: the symbol of that name is a function of this type.
-    let table_of: unsafe extern "C" fn() -> *const tpa_dpdk =
-        unsafe { std::mem::transmute(symbol.as_ptr()) };
+    let table_of: unsafe extern "C" fn() -> *const tpa_dpdk = unsafe { std::mem::transmute(symbol.as_ptr()) };
     // SAFETY: it returns a pointer to a constant, which begins with two numbers
     // in every version.
     let table = unsafe { &*table_of() };

@@ -182,7 +182,13 @@ impl Port {
 
     /// Takes TCP frames to `address` and a port that equals `port` under `mask`
     /// to the queues given, one at least.
-    pub fn add_flow(&self, address: Ipv4Addr, port: u16, mask: u16, queues: &[u16]) -> Result<FlowRule, Error> {
+    pub fn add_flow(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        mask: u16,
+        queues: &[u16],
+    ) -> Result<FlowRule, Error> {
         const WHAT: &str = "flow rule";
         if queues.is_empty() {
             return Err(Error { what: WHAT, errno: libc::EINVAL, detail: Some("no queue".into()) });
@@ -198,8 +204,9 @@ impl Port {
         let mut text = [0; 128];
         // SAFETY: the rule and its queues live through the call, and `text` is
         // as long as said.
-        let result =
-            unsafe { (self.dpdk.f().flow_create)(self.id, &flow, &mut handle, text.as_mut_ptr(), text.len()) };
+        let result = unsafe {
+            (self.dpdk.f().flow_create)(self.id, &flow, &mut handle, text.as_mut_ptr(), text.len())
+        };
         if let Some(handle) = NonNull::new(handle) {
             return Ok(FlowRule { port: self.id, handle });
         }
@@ -345,8 +352,7 @@ impl Queue {
         let f = self.port.dpdk.f();
         // SAFETY: a started queue that is only used through this `&mut`, and
         // the caller's promise.
-        let sent =
-            unsafe { (f.tx_burst)(self.port.id, self.id, self.pool.as_ptr(), frames.as_ptr(), count) };
+        let sent = unsafe { (f.tx_burst)(self.port.id, self.id, self.pool.as_ptr(), frames.as_ptr(), count) };
         usize::from(sent)
     }
 

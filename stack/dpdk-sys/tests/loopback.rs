@@ -35,7 +35,8 @@ fn threads() -> Vec<(String, u64)> {
         .flatten()
         .filter_map(|task| {
             let status = std::fs::read_to_string(task.path().join("status")).ok()?;
-            let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+            let field =
+                |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
             Some((field("Name:")?, u64::from_str_radix(&field("SigBlk:")?, 16).ok()?))
         })
         .collect()

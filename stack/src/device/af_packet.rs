@@ -72,11 +72,15 @@ pub fn open(interface: &Interface, own_address: bool, eal: &EalConfig) -> Result
     }
     let dpdk = eal::start(eal)?;
     let failed = |source| OpenError::Driver { interface: interface.name.clone(), source };
-    let pool = Pool::create(dpdk, BUFFERS, interface.mtu + ETHERNET_HEADER, Layout::Hardware).map_err(failed)?;
+    let pool =
+        Pool::create(dpdk, BUFFERS, interface.mtu + ETHERNET_HEADER, Layout::Hardware).map_err(failed)?;
     let port = Port::create(
         dpdk,
         &format!("net_af_packet_{}", interface.index),
-        &format!("iface={},qpairs=1,blocksz={BLOCK_SIZE},framesz={frame},framecnt={RING_SIZE}", interface.name),
+        &format!(
+            "iface={},qpairs=1,blocksz={BLOCK_SIZE},framesz={frame},framecnt={RING_SIZE}",
+            interface.name
+        ),
     )
     .map_err(failed)?;
     let config = PortConfig {

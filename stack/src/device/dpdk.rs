@@ -83,7 +83,8 @@ impl DpdkPort {
             Some(left) => self.until_free = left,
             None => {
                 self.until_free = FREE_INTERVAL;
-                self.free = self.pairs.iter().map(|pair| free_share(pair, self.reserved)).min().unwrap_or(256);
+                self.free =
+                    self.pairs.iter().map(|pair| free_share(pair, self.reserved)).min().unwrap_or(256);
             }
         }
     }

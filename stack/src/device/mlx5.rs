@@ -62,7 +62,8 @@ pub enum OpenError {
 
 /// Whether an interface is a port that this module drives.
 pub fn is_mlx5(interface: &Interface) -> bool {
-    interface.kind.is_none() && ethtool::driver(&interface.name).is_ok_and(|driver| driver.name == "mlx5_core")
+    interface.kind.is_none()
+        && ethtool::driver(&interface.name).is_ok_and(|driver| driver.name == "mlx5_core")
 }
 
 /// Opens the port behind an interface with a queue for each worker.
@@ -77,11 +78,8 @@ pub fn open(interface: &Interface, eal: &EalConfig, workers: usize) -> Result<Op
     let driver = ethtool::driver(&interface.name)
         .map_err(|source| OpenError::Interface { interface: interface.name.clone(), source })?;
     let dpdk = eal::start(&EalConfig { pci: vec![driver.bus.clone()], ..eal.clone() })?;
-    let failed = |source| OpenError::Driver {
-        interface: interface.name.clone(),
-        address: driver.bus.clone(),
-        source,
-    };
+    let failed =
+        |source| OpenError::Driver { interface: interface.name.clone(), address: driver.bus.clone(), source };
     let port = Port::probe(dpdk, &driver.bus).map_err(failed)?;
     port.isolate().map_err(failed)?;
     let tx_checksum = port.info().map_err(failed)?.capabilities.tx_tcp_checksum;
@@ -151,9 +149,8 @@ impl fmt::Debug for FlowSteering {
 /// The rules that say what is wanted.
 fn matches(wanted: &Wanted) -> Vec<Match> {
     let listeners = wanted.listeners().into_keys().map(|(address, port)| (address, port, u16::MAX));
-    let block = |&first: &u16| {
-        wanted.addresses().iter().map(move |&address| (address, first, !(PORT_BLOCK - 1)))
-    };
+    let block =
+        |&first: &u16| wanted.addresses().iter().map(move |&address| (address, first, !(PORT_BLOCK - 1)));
     listeners.chain(wanted.blocks().iter().flat_map(block)).collect()
 }
 
@@ -182,9 +179,11 @@ impl FlowSteering {
                 }
             };
         }
-        let gone = state.rules.extract_if(.., |key, _| !after.contains(key)).collect();
+        let (mut kept, gone): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.rules).into_iter().partition(|(key, _)| after.contains(key));
         self.remove(gone);
-        state.rules.append(&mut added);
+        kept.append(&mut added);
+        state.rules = kept;
         state.wanted = next;
         Ok(())
     }

@@ -132,8 +132,9 @@ fn open(options: &str) -> Result<Device_, af_xdp::OpenError> {
     }
     let interface = host::interface_by_name(INTERFACE).expect("the test made it");
     let (opened, steering) = af_xdp::open_steered(&interface, &wanted, 8)?;
-    let total = std::fs::read_dir(format!("/sys/class/net/{INTERFACE}/queues"))
-        .map(|entries| entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("rx-")).count());
+    let total = std::fs::read_dir(format!("/sys/class/net/{INTERFACE}/queues")).map(|entries| {
+        entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("rx-")).count()
+    });
     say(format_args!("open queues {} of {}", opened.workers.len(), total.unwrap_or(0)));
     Ok(Device_ { opened, steering })
 }

@@ -45,9 +45,29 @@ impl Net {
         run(&["ip", "netns", "add", stack]);
         run(&["ip", "netns", "add", peer]);
         run(&[
-            "ip", "-n", stack, "link", "add", INTERFACE, "address", STACK_MAC, "numrxqueues", queues,
-            "numtxqueues", queues, "type", "veth", "peer", "name", "peer0", "netns", peer, "numrxqueues",
-            queues, "numtxqueues", queues,
+            "ip",
+            "-n",
+            stack,
+            "link",
+            "add",
+            INTERFACE,
+            "address",
+            STACK_MAC,
+            "numrxqueues",
+            queues,
+            "numtxqueues",
+            queues,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "peer0",
+            "netns",
+            peer,
+            "numrxqueues",
+            queues,
+            "numtxqueues",
+            queues,
         ]);
         run(&["ip", "-n", stack, "address", "add", &format!("{STACK}/24"), "dev", INTERFACE]);
         run(&["ip", "-n", peer, "address", "add", &format!("{PEER}/24"), "dev", "peer0"]);
@@ -69,7 +89,15 @@ impl Net {
     /// Tells the peer who has an address, so that it need not ask.
     pub fn peer_neighbour(&self, address: Ipv4Addr) {
         run(&[
-            "ip", "-n", &self.peer, "neighbour", "replace", &address.to_string(), "lladdr", STACK_MAC, "dev",
+            "ip",
+            "-n",
+            &self.peer,
+            "neighbour",
+            "replace",
+            &address.to_string(),
+            "lladdr",
+            STACK_MAC,
+            "dev",
             "peer0",
         ]);
     }

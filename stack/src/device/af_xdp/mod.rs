@@ -184,16 +184,17 @@ pub fn open_steered(
     let steering = XdpSteering::new(name, addresses, Program::open(name, interface.index)?);
     let opened = open_queues(dpdk, &plan, queues, &steering)?;
     let info = device_info(interface, own_neighbours);
-    log::info!("{}: queues {:?} of {queues}", info.name, opened.iter().map(|(queue, ..)| queue).collect::<Vec<_>>());
+    log::info!(
+        "{}: queues {:?} of {queues}",
+        info.name,
+        opened.iter().map(|(queue, ..)| queue).collect::<Vec<_>>()
+    );
     let faces = deal(opened, workers)
         .into_iter()
         .map(|queues| Box::new(DpdkPort::new(dpdk, info.clone(), queues, FILL_RING)) as Box<dyn Device>)
         .collect();
-    let opened = Opened {
-        workers: faces,
-        steering: Some(Box::new(steering.clone())),
-        ifindex: Some(interface.index),
-    };
+    let opened =
+        Opened { workers: faces, steering: Some(Box::new(steering.clone())), ifindex: Some(interface.index) };
     Ok((opened, steering))
 }
 

@@ -77,12 +77,7 @@ impl Program {
 /// Which interface of which network namespace this is.
 fn instance(ifindex: u32) -> io::Result<tpa_instance> {
     let namespace = std::fs::metadata("/proc/thread-self/ns/net")?;
-    Ok(tpa_instance {
-        abi: TPA_STEER_ABI,
-        ifindex,
-        netns_dev: namespace.dev(),
-        netns_inode: namespace.ino(),
-    })
+    Ok(tpa_instance { abi: TPA_STEER_ABI, ifindex, netns_dev: namespace.dev(), netns_inode: namespace.ino() })
 }
 
 fn steering(error: impl std::fmt::Display) -> OpenError {
@@ -94,7 +89,8 @@ fn join(wanted: &tpa_instance) -> Result<Option<Program>, OpenError> {
     let links = loaded_links().flatten().filter(|link| matches!(link.link_type(), Ok(LinkType::Xdp)));
     for link in links {
         let program = loaded_programs().flatten().find(|program| program.id() == link.program_id());
-        let Some(maps) = program.filter(|program| program.name() == PROGRAM.as_bytes()).and_then(maps_of) else {
+        let Some(maps) = program.filter(|program| program.name() == PROGRAM.as_bytes()).and_then(maps_of)
+        else {
             continue;
         };
         let Ok(found) = maps.instance.get(&0, 0) else { continue };
@@ -135,7 +131,8 @@ fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     // The part of union bpf_attr that the command reads: link_id, next_id, open_flags.
     let attr: [u32; 3] = [id, 0, 0];
     // SAFETY: the kernel reads as many bytes of `attr` as it is told.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr)) };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr)) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -147,15 +144,18 @@ fn link_by_id(id: u32) -> io::Result<OwnedFd> {
 fn load(interface: &str, instance: &tpa_instance) -> Result<Program, OpenError> {
     let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
     // The kernel's own types are not used: no need to parse them.
-    let mut ebpf = EbpfLoader::new().btf(None).load(object).map_err(|error| {
-        if is_permission(&error) { OpenError::Permission } else { steering(error) }
-    })?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(None)
+        .load(object)
+        .map_err(|error| if is_permission(&error) { OpenError::Permission } else { steering(error) })?;
     let mut maps = Maps::collect(|name| ebpf.take_map(name)).ok_or_else(|| steering("maps are missing"))?;
     // Before it is attached, so that whoever finds it knows whose it is.
     maps.instance.set(0, *instance, 0).map_err(steering)?;
     let program: &mut Xdp =
         ebpf.program_mut(PROGRAM).ok_or_else(|| steering("no program"))?.try_into().map_err(steering)?;
-    program.load().map_err(|error| if is_permission(&error) { OpenError::Permission } else { steering(error) })?;
+    program
+        .load()
+        .map_err(|error| if is_permission(&error) { OpenError::Permission } else { steering(error) })?;
     let link = attach(program, interface, instance.ifindex)?;
     Ok(Program { _link: Link::Ours(link), maps })
 }
@@ -164,7 +164,10 @@ fn load(interface: &str, instance: &tpa_instance) -> Result<Program, OpenError> 
 fn attach(program: &mut Xdp, interface: &str, ifindex: u32) -> Result<FdLink, OpenError> {
     let id = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
         Err(error) if !is_occupied(&error) => {
-            log::warn!("{interface}: XDP in the driver is not possible ({}): generic XDP, which is slower", root(&error));
+            log::warn!(
+                "{interface}: XDP in the driver is not possible ({}): generic XDP, which is slower",
+                root(&error)
+            );
             program.attach_to_if_index(ifindex, XdpMode::Skb)
         }
         outcome => outcome,

@@ -101,7 +101,8 @@ type Entries = BTreeMap<Entry, u32>;
 fn entries(wanted: &Wanted, kind: u32, queues: &[u32]) -> Entries {
     let listeners = wanted.listeners();
     let of_queue = |&queue: &u32| {
-        let addresses = wanted.addresses().iter().map(move |&address| (Entry::Address { queue, address }, kind));
+        let addresses =
+            wanted.addresses().iter().map(move |&address| (Entry::Address { queue, address }, kind));
         let blocks = wanted.blocks().iter().map(move |&first| (Entry::Block { queue, first }, 1));
         let listeners = listeners.iter().map(move |(&(address, port), &listening)| {
             let value = match listening {
@@ -132,7 +133,11 @@ fn os_error(error: MapError) -> io::Error {
 fn absent_is_fine(result: Result<(), MapError>) -> io::Result<()> {
     match result.map_err(os_error) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        Err(error) if matches!(error.get_ref().and_then(|e| e.downcast_ref()), Some(MapError::KeyNotFound)) => Ok(()),
+        Err(error)
+            if matches!(error.get_ref().and_then(|e| e.downcast_ref()), Some(MapError::KeyNotFound)) =>
+        {
+            Ok(())
+        }
         outcome => outcome,
     }
 }

@@ -106,7 +106,7 @@ impl Slots {
             Self::Peer(regions) => {
                 let &(base, len) = regions.get(usize::from(descriptor.region))?;
                 let (offset, length) = (descriptor.offset as usize, descriptor.length as usize);
-                // SAFETY: the offset is within the region when it is used.
+                // SAFETY: only called when the offset is within the region.
                 (offset + length <= len).then(|| unsafe { base.add(offset) })
             }
         }
@@ -186,12 +186,17 @@ impl RxQueue {
             Role::Server => self.ring.head().load(Acquire),
             Role::Client => self.ring.tail().load(Acquire),
         };
-        let most = match self.role {
+        let waiting = produced.wrapping_sub(self.cursor);
+        if waiting <= self.most() { Ok(waiting) } else { Err(Violation::Index) }
+    }
+
+    /// Slots that the sender can have filled since the cursor.
+    #[inline]
+    fn most(&self) -> u16 {
+        match self.role {
             Role::Server => self.ring.size(),
             Role::Client => self.offered.wrapping_sub(self.cursor),
-        };
-        let waiting = produced.wrapping_sub(self.cursor);
-        if waiting <= most { Ok(waiting) } else { Err(Violation::Index) }
+        }
     }
 
     /// Copies waiting frames into packets of `pools`.
@@ -274,8 +279,8 @@ impl RxQueue {
             .collect();
         let complete = chain.last().is_some_and(|last| last.flags & FLAG_NEXT == 0);
         if !complete {
-            // A chain that fills the ring can never end.
-            let hopeless = waiting == self.ring.size();
+            // A chain that has used up all slots can never end.
+            let hopeless = waiting == self.most();
             stats.rx_errors += u64::from(hopeless);
             return if hopeless { waiting } else { 0 };
         }

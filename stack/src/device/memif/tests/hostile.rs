@@ -169,6 +169,25 @@ fn a_chain_without_end_does_not_block_the_ring() {
 }
 
 #[test]
+fn a_chain_without_end_does_not_block_the_ring_of_a_client_either() {
+    let folder = TempFolder::new();
+    let (mut client, stranger) = client_and_stranger(&folder);
+    // After ten frames not all slots are offered again.
+    for filled in [10, 64] {
+        let flags = if filled == 64 { FLAG_NEXT } else { 0 };
+        for slot in stranger.tx().tail().load(Relaxed)..filled {
+            stranger.tx().write(slot, Descriptor { flags, length: 60, ..stranger.tx().read(slot) });
+        }
+        stranger.tx().tail().store(filled, Relaxed);
+        assert_eq!(receive(&mut client).len(), if filled == 10 { 10 } else { 0 });
+    }
+    assert_eq!(client.stats().rx_errors, 1);
+    stranger.tx().write(64, Descriptor { length: 60, ..stranger.tx().read(64) });
+    stranger.tx().tail().store(65, Relaxed);
+    assert_eq!(receive(&mut client).len(), 1);
+}
+
+#[test]
 fn an_index_that_runs_ahead_ends_the_link() {
     for head in [65, 1000, u16::MAX] {
         let folder = TempFolder::new();
