@@ -27,6 +27,12 @@ const ACCEPTS_PER_KERNEL_TURN: u32 = 16;
 ///
 /// The kernel's, and under `strict` why the listener cannot be accelerated.
 pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
+    match table::slot(fd).owner() {
+        // Connected, or about to be (`inet_listen`).
+        Owner::Stream(_) => return Err(Errno::EINVAL),
+        Owner::Inert => return Err(Errno::EBADF),
+        Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {}
+    }
     // SAFETY: no pointers.
     check(unsafe { real::listen(fd, backlog) })?;
     // Linux reads a negative backlog as the largest (`inet_listen`: unsigned compare).

@@ -88,4 +88,5 @@ benchmark() {
 }
 
 # CPU time of a process so far, all its threads, in nanoseconds (proc(5), schedstat).
-cpu_nanoseconds() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d", sum }'; }
+# Not %d: mawk cuts that to 32 bits.
+cpu_nanoseconds() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }

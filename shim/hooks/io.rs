@@ -9,10 +9,11 @@ use redhook::hook;
 use crate::boundary::call;
 use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
-use crate::table::{self, Owner};
+use crate::table::{self, Owner, Slot};
 use crate::{io, real};
 
-/// Runs `ours` for a connection of the stack, and `real` for all else.
+/// Runs `ours` for a connection of the stack, and `real` for all else. Closures
+/// that own their arguments leave them in registers.
 #[inline(always)]
 fn either(
     fd: c_int,
@@ -21,8 +22,20 @@ fn either(
 ) -> ssize_t {
     let slot = table::slot(fd);
     if slot.is_kernel() {
-        return real();
+        real()
+    } else {
+        not_kernels(fd, slot, real, ours)
     }
+}
+
+/// A function of its own, so that the way to the kernel saves no registers for it.
+#[inline(never)]
+fn not_kernels(
+    fd: c_int,
+    slot: Slot,
+    real: impl FnOnce() -> ssize_t,
+    ours: impl FnOnce(Stream) -> Result<usize, Errno>,
+) -> ssize_t {
     match slot.owner() {
         Owner::Stream(handle) => call(|| ours(Stream { fd, handle })),
         Owner::Inert => call(|| Err(Errno::EBADF)),
@@ -74,7 +87,7 @@ fn count_of(count: c_int) -> usize {
 hook! {
     unsafe fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t => read_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::read(fd, buffer, length) }, |stream| match length {
+        either(fd, move || unsafe { real::read(fd, buffer, length) }, move |stream| match length {
             // `sock_read_iter` matches SYS5: nothing is looked at.
             0 => Ok(0),
             // SAFETY: the caller's promise.
@@ -86,7 +99,7 @@ hook! {
 hook! {
     unsafe fn readv(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t => readv_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::readv(fd, vector, count) }, |stream| {
+        either(fd, move || unsafe { real::readv(fd, vector, count) }, move |stream| {
             // SAFETY: the caller's promise.
             let buffers = unsafe { Buffers::new(vector, count_of(count)) }?;
             if buffers.total() == 0 {
@@ -101,7 +114,7 @@ hook! {
 hook! {
     unsafe fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t => recv_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::recv(fd, buffer, length, flags) }, |stream| {
+        either(fd, move || unsafe { real::recv(fd, buffer, length, flags) }, move |stream| {
             // SAFETY: the caller's promise.
             unsafe { receive_one(stream, buffer, length, flags) }
         })
@@ -120,9 +133,9 @@ hook! {
         either(
             fd,
             // SAFETY: the caller's arguments, unchanged.
-            || unsafe { real::recvfrom(fd, buffer, length, flags, address, address_length) },
+            move || unsafe { real::recvfrom(fd, buffer, length, flags, address, address_length) },
             // SAFETY: the caller's promise.
-            |stream| unsafe { receive_from(stream, (buffer, length), flags, (address, address_length)) },
+            move |stream| unsafe { receive_from(stream, (buffer, length), flags, (address, address_length)) },
         )
     }
 }
@@ -151,7 +164,7 @@ unsafe fn receive_from(
 hook! {
     unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => recvmsg_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::recvmsg(fd, message, flags) }, |stream| {
+        either(fd, move || unsafe { real::recvmsg(fd, message, flags) }, move |stream| {
             // SAFETY: null, or the program's message.
             let message = unsafe { message.as_mut() }.ok_or(Errno::EFAULT)?;
             // SAFETY: the caller's promise.
@@ -216,7 +229,7 @@ hook! {
 hook! {
     unsafe fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t => write_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::write(fd, buffer, length) }, |stream| {
+        either(fd, move || unsafe { real::write(fd, buffer, length) }, move |stream| {
             // SAFETY: the caller's promise.
             unsafe { transmit_one(stream, buffer, length, 0) }
         })
@@ -226,7 +239,7 @@ hook! {
 hook! {
     unsafe fn writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t => writev_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::writev(fd, vector, count) }, |stream| {
+        either(fd, move || unsafe { real::writev(fd, vector, count) }, move |stream| {
             // SAFETY: the caller's promise.
             io::transmit(stream, unsafe { Buffers::new(vector, count_of(count)) }?, 0)
         })
@@ -236,7 +249,7 @@ hook! {
 hook! {
     unsafe fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t => send_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::send(fd, buffer, length, flags) }, |stream| {
+        either(fd, move || unsafe { real::send(fd, buffer, length, flags) }, move |stream| {
             // SAFETY: the caller's promise.
             unsafe { transmit_one(stream, buffer, length, flags) }
         })
@@ -255,10 +268,10 @@ hook! {
         either(
             fd,
             // SAFETY: the caller's arguments, unchanged.
-            || unsafe { real::sendto(fd, buffer, length, flags, address, address_length) },
+            move || unsafe { real::sendto(fd, buffer, length, flags, address, address_length) },
             // A connected stream ignores the address (`tcp_sendmsg`).
             // SAFETY: the caller's promise.
-            |stream| unsafe { transmit_one(stream, buffer, length, flags) },
+            move |stream| unsafe { transmit_one(stream, buffer, length, flags) },
         )
     }
 }
@@ -266,7 +279,7 @@ hook! {
 hook! {
     unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => sendmsg_hook {
         // SAFETY: the caller's arguments, unchanged.
-        either(fd, || unsafe { real::sendmsg(fd, message, flags) }, |stream| {
+        either(fd, move || unsafe { real::sendmsg(fd, message, flags) }, move |stream| {
             // SAFETY: null, or the program's message.
             let message = unsafe { message.as_ref() }.ok_or(Errno::EFAULT)?;
             // SAFETY: the caller's promise.

@@ -13,7 +13,7 @@ use std::process::Command;
 /// The one object that this package makes.
 const OBJECT: &str = "libtpa_dpdk.so";
 
-const SOURCES: [&str; 5] = ["c/port.c", "c/pool.c", "c/eal.c", "c/xsk.c", "c/flow.c"];
+const SOURCES: [&str; 6] = ["c/port.c", "c/pool.c", "c/eal.c", "c/xsk.c", "c/flow.c", "c/cloexec.c"];
 
 /// Archives that are linked whole, since their constructors register them:
 /// EAL and the libraries under ethdev, then buses and drivers.
@@ -49,8 +49,15 @@ const SHARED: [&str; 13] =
     ["atomic", "bpf", "bsd", "dl", "elf", "ibverbs", "m", "mlx5", "numa", "pthread", "rt", "xdp", "z"];
 
 /// What DPDK and libxdp do that a guest in somebody's process must not: see
-/// c/eal.c and c/xsk.c.
-const WRAPPED: [&str; 16] = [
+/// c/eal.c, c/xsk.c and c/cloexec.c.
+const WRAPPED: [&str; 24] = [
+    "open64",
+    "socket",
+    "pipe",
+    "epoll_create",
+    "eventfd",
+    "timerfd_create",
+    "memfd_create",
     "printf",
     "__printf_chk",
     "fprintf",
@@ -60,6 +67,7 @@ const WRAPPED: [&str; 16] = [
     "putchar",
     "exit",
     "abort",
+    "ioctl",
     "xsk_umem__create",
     "xsk_socket__create",
     "xsk_socket__create_shared",

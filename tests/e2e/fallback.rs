@@ -31,38 +31,41 @@ fn served_by_the_kernel(config: &str, wrapper: &[&str]) -> Vec<String> {
     redis.stderr().lines().map(str::to_owned).collect()
 }
 
-/// The one line, which must say all of these.
+/// The one line that says that the kernel serves must say all of these. Beside
+/// it there may be DPDK's, on the pages that it runs on.
 fn assert_one_line(lines: &[String], words: &[&str]) {
-    assert_eq!(lines.len(), 1, "one line on standard error: {lines:#?}");
+    let (about_kernel, others): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains("kernel"));
+    assert_eq!(about_kernel.len(), 1, "one line about the kernel: {lines:#?}");
+    assert!(others.iter().all(|line| line.contains("hugepages")), "nothing else: {others:#?}");
     for word in words {
-        assert!(lines[0].contains(word), "'{}' does not say '{word}'", lines[0]);
+        assert!(about_kernel[0].contains(word), "'{}' does not say '{word}'", about_kernel[0]);
     }
 }
 
 #[test]
 fn without_the_device_the_kernel_serves() {
     let lines = served_by_the_kernel("listen = [6379]\ndevice = 'af_xdp:nosuch0'\n", &[]);
-    assert_one_line(&lines, &["nosuch0", "kernel"]);
+    assert_one_line(&lines, &["nosuch0"]);
 }
 
 #[test]
 fn without_permission_the_kernel_serves() {
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let lines = served_by_the_kernel("listen = [6379]\ndevice = 'af_xdp:eth0'\n", &nobody);
-    assert_one_line(&lines, &["ermi", "kernel"]);
+    assert_one_line(&lines, &["AF_XDP", "root"]);
 }
 
 #[test]
 fn with_a_wrong_configuration_the_kernel_serves() {
     let lines = served_by_the_kernel("listen = [6379]\nstrickt = true\n", &[]);
-    assert_one_line(&lines, &["tpa.conf:2:1: unknown key 'strickt', did you mean 'strict'?", "kernel"]);
+    assert_one_line(&lines, &["tpa.conf:2:1: unknown key 'strickt', did you mean 'strict'?"]);
 }
 
 #[test]
 fn without_memory_the_kernel_serves() {
     let config = "listen = [6379]\ndevice = 'af_xdp:eth0'\n[dpdk]\nmemory_mb = 1048576\nhugepages = 'only'\n";
     let lines = served_by_the_kernel(config, &[]);
-    assert_one_line(&lines, &["memory", "kernel"]);
+    assert_one_line(&lines, &["hugepages"]);
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn when_memory_runs_out_at_the_start_the_kernel_serves() {
     // Enough for redis, not for DPDK.
     let lines =
         served_by_the_kernel("listen = [6379]\ndevice = 'af_xdp:eth0'\n", &["prlimit", "--as=200000000"]);
-    assert_one_line(&lines, &["kernel"]);
+    assert_one_line(&lines, &[]);
 }
 
 #[test]

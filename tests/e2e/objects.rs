@@ -51,12 +51,12 @@ fn the_shim_exports_symbols_of_libc_only() {
     assert!(ours.contains("read") && ours.contains("epoll_wait"), "the hooks are exported: {ours:?}");
 }
 
-/// Functions through which redis' programs touch their sockets; those that
-/// only make or name kernel things (pipe, getsockname of a kernel socket) too.
-const NEEDED_HOOKS: [&str; 24] = [
+/// Functions through which redis' programs touch sockets that may be the
+/// stack's. bind(2) is not among them: a socket is the kernel's until it listens
+/// or connects.
+const NEEDED_HOOKS: [&str; 23] = [
     "accept",
     "accept4",
-    "bind",
     "close",
     "connect",
     "dup2",

@@ -8,6 +8,8 @@
  * are wrapped at link time, as are the printing functions).
  */
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -28,8 +30,8 @@
 
 static tpa_log_fn log_sink;
 
-static void
-log_line(uint32_t level, const char *text, size_t len)
+void
+tpa_log(uint32_t level, const char *text, size_t len)
 {
 	while (len > 0 && text[len - 1] == '\n')
 		len--;
@@ -41,7 +43,7 @@ static ssize_t
 log_stream_write(void *cookie, const char *text, size_t len)
 {
 	(void)cookie;
-	log_line((uint32_t)rte_log_cur_msg_loglevel(), text, len);
+	tpa_log((uint32_t)rte_log_cur_msg_loglevel(), text, len);
 	return (ssize_t)len;
 }
 
@@ -60,6 +62,7 @@ tpa_set_log(tpa_log_fn sink, uint32_t level)
 		}
 	}
 	rte_log_set_global_level(level);
+	tpa_xsk_set_log();
 }
 
 /* Printing of DPDK and its drivers, wrapped: standard output and error belong
@@ -72,7 +75,7 @@ print_to_log(const char *format, va_list args)
 	int len = vsnprintf(text, sizeof(text), format, args);
 
 	if (len > 0)
-		log_line(RTE_LOG_INFO, text, strnlen(text, sizeof(text)));
+		tpa_log(RTE_LOG_INFO, text, strnlen(text, sizeof(text)));
 	return len;
 }
 
@@ -154,7 +157,7 @@ __wrap___vfprintf_chk(FILE *file, int flag, const char *format, va_list args)
 int
 __wrap_puts(const char *text)
 {
-	log_line(RTE_LOG_INFO, text, strlen(text));
+	tpa_log(RTE_LOG_INFO, text, strlen(text));
 	return 0;
 }
 
@@ -246,6 +249,18 @@ keep_memory_from_fork(void)
 	(void)rte_memseg_contig_walk(keep_segment_from_fork, NULL);
 }
 
+/* EAL makes a directory of this instance even when nothing is shared: it is
+ * empty, and so may be the one that holds those of all instances. */
+static void
+remove_runtime_directory(void)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s", rte_eal_get_runtime_dir());
+	(void)rmdir(path);
+	(void)rmdir(dirname(path));
+}
+
 int
 tpa_eal_init(int argc, char **argv)
 {
@@ -263,8 +278,7 @@ tpa_eal_init(int argc, char **argv)
 		(void)sched_setaffinity(0, sizeof(affinity), &affinity);
 	if (result == 0) {
 		keep_memory_from_fork();
-		/* Nothing is shared, so the directory that EAL makes is empty. */
-		(void)rmdir(rte_eal_get_runtime_dir());
+		remove_runtime_directory();
 	}
 	return result;
 }

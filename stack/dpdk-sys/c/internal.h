@@ -9,6 +9,8 @@
 /* eal.c */
 void tpa_set_log(tpa_log_fn sink, uint32_t level);
 int tpa_eal_init(int argc, char **argv);
+/* One line for the log, end of line or not. */
+void tpa_log(uint32_t level, const char *text, size_t len);
 /* Keeps a mapping out of forked children. */
 void tpa_keep_from_fork(const void *address, size_t len);
 
@@ -26,6 +28,8 @@ struct rte_mempool *tpa_pool_mempool(const struct tpa_pool *pool);
 /* xsk.c */
 int tpa_xsk_find(const char *interface, uint32_t queue, struct tpa_xsk *xsk);
 int tpa_xsk_error(void);
+/* Sends what libxdp and libbpf print to the log. */
+void tpa_xsk_set_log(void);
 int tpa_xsk_probe(const char *interface, uint32_t queue);
 
 /* flow.c */

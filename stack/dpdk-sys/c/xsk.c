@@ -13,7 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +24,9 @@
 #include <linux/if_xdp.h>
 #include <net/if.h>
 
+#include <bpf/libbpf.h>
+#include <rte_log.h>
+#include <xdp/libxdp.h>
 #include <xdp/xsk.h>
 
 #include "internal.h"
@@ -323,6 +329,66 @@ int
 __wrap_xsk_umem__delete(struct xsk_umem *umem)
 {
 	return forget_deleted(umem) ? 0 : __real_xsk_umem__delete(umem);
+}
+
+/* What libxdp and libbpf would print to standard error. */
+static int
+print_to_log(const char *format, va_list args)
+{
+	char text[512];
+	int len = vsnprintf(text, sizeof(text), format, args);
+
+	if (len > 0)
+		tpa_log(RTE_LOG_NOTICE, text, strnlen(text, sizeof(text)));
+	return len;
+}
+
+static int
+print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? print_to_log(format, args) : 0;
+}
+
+static int
+print_libxdp(enum libxdp_print_level level, const char *format, va_list args)
+{
+	return level == LIBXDP_WARN ? print_to_log(format, args) : 0;
+}
+
+void
+tpa_xsk_set_log(void)
+{
+	(void)libbpf_set_print(print_libbpf);
+	(void)libxdp_set_print(print_libxdp);
+}
+
+/* The flags of an interface are its administrator's: the driver would switch
+ * promiscuous mode off when a port starts. */
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+static bool
+changes_promiscuity_alone(int fd, const struct ifreq *wanted)
+{
+	struct ifreq now = *wanted;
+
+	return __real_ioctl(fd, SIOCGIFFLAGS, &now) == 0 &&
+	       (now.ifr_flags ^ wanted->ifr_flags) == IFF_PROMISC;
+}
+
+int
+__wrap_ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *argument;
+
+	va_start(args, request);
+	argument = va_arg(args, void *);
+	va_end(args);
+	if (request == SIOCSIFFLAGS && changes_promiscuity_alone(fd, argument))
+		return 0;
+	return __real_ioctl(fd, request, argument);
 }
 
 /* The driver's clean-up of a program that it never attached. */

@@ -23,6 +23,13 @@ pub struct Capabilities {
     pub rx_checksum: bool,
 }
 
+impl Capabilities {
+    fn bits(self) -> u32 {
+        let bit = |set, bit| if set { bit } else { 0 };
+        bit(self.tx_tcp_checksum, TPA_PORT_TX_TCP_CHECKSUM) | bit(self.rx_checksum, TPA_PORT_RX_CHECKSUM)
+    }
+}
+
 /// What a port is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortInfo {
@@ -240,8 +247,7 @@ impl Port {
     fn set_up(&self, config: &PortConfig, pools: &[Pool]) -> Result<(), Error> {
         let (f, id) = (self.dpdk.f(), self.id);
         let count = pools.len() as u16;
-        let capabilities = u32::from(config.capabilities.tx_tcp_checksum) * TPA_PORT_TX_TCP_CHECKSUM
-            | u32::from(config.capabilities.rx_checksum) * TPA_PORT_RX_CHECKSUM;
+        let capabilities = config.capabilities.bits();
         // SAFETY: takes plain numbers; DPDK checks them.
         let result =
             unsafe { (f.port_configure)(id, count, count, config.mtu, capabilities, config.interrupts) };

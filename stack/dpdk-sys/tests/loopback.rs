@@ -3,12 +3,9 @@
 
 use std::net::Ipv4Addr;
 use std::ptr::NonNull;
-use std::time::{Duration, Instant};
 
 use dpdk_sys::eal::{self, EalConfig, Hugepages, StartError};
 use dpdk_sys::{Dpdk, Frame, Layout, Pool, Port, PortConfig, Queue};
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
 
 const CONFIG: PortConfig = PortConfig {
     mtu: 1500,
@@ -23,25 +20,6 @@ fn start() -> &'static Dpdk {
     eal::start(&config).expect("EAL starts anywhere without hugepages")
 }
 
-fn affinity() -> Vec<bool> {
-    let set = sched_getaffinity(Pid::from_raw(0)).expect("own affinity");
-    (0..CpuSet::count()).map(|cpu| set.is_set(cpu).unwrap_or(false)).collect()
-}
-
-/// Names of this process's threads and the signals that each blocks (proc(5)).
-fn threads() -> Vec<(String, u64)> {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("proc");
-    tasks
-        .flatten()
-        .filter_map(|task| {
-            let status = std::fs::read_to_string(task.path().join("status")).ok()?;
-            let field =
-                |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
-            Some((field("Name:")?, u64::from_str_radix(&field("SigBlk:")?, 16).ok()?))
-        })
-        .collect()
-}
-
 fn free(dpdk: &Dpdk, frame: &Frame) {
     // SAFETY: the tests pass frames that they own, once.
     unsafe { dpdk.free(NonNull::new(frame.mbuf).expect("a handle")) }
@@ -54,24 +32,6 @@ fn written(queue: &mut Queue, text: &[u8]) -> Frame {
     unsafe { std::slice::from_raw_parts_mut(frame.data, text.len()) }.copy_from_slice(text);
     frame.len = text.len() as u32;
     frame
-}
-
-#[test]
-fn eal_starts_once_and_leaves_the_caller_as_it_was() {
-    let cpus = affinity();
-    let begin = Instant::now();
-    let first = start();
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-    assert_eq!(affinity(), cpus);
-    let blocked = threads();
-    let dpdk_threads: Vec<_> = blocked.iter().filter(|(name, _)| name.starts_with("eal-")).collect();
-    assert!(!dpdk_threads.is_empty(), "{blocked:?}");
-    // All but SIGKILL, SIGSTOP and the two that glibc keeps for itself.
-    assert!(dpdk_threads.iter().all(|(_, mask)| *mask == 0xffff_fffe_7ffb_feff), "{blocked:x?}");
-    let again = eal::start(&EalConfig { memory_mb: 1, ..EalConfig::default() }).expect("the same");
-    assert!(std::ptr::eq(first, again));
-    let run = format!("/var/run/dpdk/tpa-{}", std::process::id());
-    assert!(!std::path::Path::new(&run).exists(), "{run} is left behind");
 }
 
 #[test]

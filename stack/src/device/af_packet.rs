@@ -72,8 +72,8 @@ pub fn open(interface: &Interface, own_address: bool, eal: &EalConfig) -> Result
     }
     let dpdk = eal::start(eal)?;
     let failed = |source| OpenError::Driver { interface: interface.name.clone(), source };
-    let pool =
-        Pool::create(dpdk, BUFFERS, interface.mtu + ETHERNET_HEADER, Layout::Hardware).map_err(failed)?;
+    // The driver wants a buffer to hold whatever a place of the ring can.
+    let pool = Pool::create(dpdk, BUFFERS, frame, Layout::Hardware).map_err(failed)?;
     let port = Port::create(
         dpdk,
         &format!("net_af_packet_{}", interface.index),

@@ -267,3 +267,157 @@ impl Device for DpdkPort {
         DeviceStats { rx_errors, ..self.stats }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dpdk_sys::eal::{self, EalConfig, Hugepages};
+    use dpdk_sys::{Capabilities, Layout, Pool, PortConfig};
+
+    use super::*;
+
+    /// A face over devices that return what they are sent, one for each name.
+    fn ring_device(names: &[&str]) -> DpdkPort {
+        let config = EalConfig { memory_mb: 64, hugepages: Hugepages::Never, ..EalConfig::default() };
+        let dpdk = eal::start(&config).unwrap();
+        let config = PortConfig {
+            mtu: 1500,
+            rx_descriptors: 256,
+            tx_descriptors: 256,
+            capabilities: Capabilities::default(),
+            interrupts: false,
+        };
+        let queue = |name: &&str| {
+            let pool = Pool::create(dpdk, 2047, 2000, Layout::Dense).unwrap();
+            let port = Port::create(dpdk, &format!("net_ring_{name}"), "").unwrap();
+            (port.start(&config, vec![pool]).unwrap().remove(0), Signal::None)
+        };
+        let info = DeviceInfo {
+            name: "ring".into(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu: 1500,
+            partial_checksums: false,
+            own_neighbours: true,
+            tx_checksum: false,
+            lossless_memory: true,
+        };
+        DpdkPort::new(dpdk, info, names.iter().map(queue).collect(), 0)
+    }
+
+    fn packet(device: &mut DpdkPort, number: u8, len: usize) -> Packet {
+        let mut packet = device.alloc().unwrap();
+        packet.buffer_mut()[..len].fill(number);
+        packet.set_len(len);
+        packet
+    }
+
+    fn numbers(batch: &Batch) -> Vec<u8> {
+        batch.iter().map(|packet| packet.bytes()[0]).collect()
+    }
+
+    fn available(device: &DpdkPort) -> Vec<u32> {
+        device.pairs.iter().map(|pair| pair.queue.pool().available()).collect()
+    }
+
+    #[test]
+    fn frames_keep_their_order_and_their_buffers_come_back() {
+        let mut device = ring_device(&["order"]);
+        let mut batch: Batch = (0..BURST as u8).map(|number| packet(&mut device, number, 60)).collect();
+        device.tx_burst(&mut batch);
+        assert!(batch.is_empty());
+        device.rx_burst(&mut batch);
+        assert_eq!(numbers(&batch), (0..BURST as u8).collect::<Vec<_>>());
+        assert_eq!((device.stats().tx_frames, device.stats().rx_frames), (32, 32));
+        drop(batch);
+        assert_eq!(available(&device), [2047]);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_ring_stays_in_order() {
+        let mut device = ring_device(&["full"]);
+        let mut sent = 0;
+        loop {
+            let mut batch: Batch = (0..BURST as u8).map(|number| packet(&mut device, number, 60)).collect();
+            device.tx_burst(&mut batch);
+            sent += BURST - batch.len();
+            if !batch.is_empty() {
+                let first = (BURST - batch.len()) as u8;
+                assert_eq!(numbers(&batch), (first..BURST as u8).collect::<Vec<_>>());
+                break;
+            }
+        }
+        assert_eq!(device.stats().tx_frames, sent as u64);
+        assert_eq!(device.stats().tx_dropped, 0);
+    }
+
+    #[test]
+    fn a_frame_above_the_mtu_is_dropped_and_counted() {
+        let mut device = ring_device(&["long"]);
+        let mut long = packet(&mut device, 1, 1514);
+        assert!(long.capacity() > 1514, "the pool leaves room for a frame that is too long");
+        long.set_len(1515);
+        let mut batch: Batch =
+            [packet(&mut device, 0, 60), long, packet(&mut device, 2, 1514)].into_iter().collect();
+        device.tx_burst(&mut batch);
+        assert!(batch.is_empty());
+        device.rx_burst(&mut batch);
+        assert_eq!(numbers(&batch), [0, 2]);
+        assert_eq!(device.stats().tx_dropped, 1);
+    }
+
+    #[test]
+    fn frames_from_elsewhere_are_copied_into_buffers_of_the_queue() {
+        let mut device = ring_device(&["here"]);
+        let mut other = ring_device(&["there"]);
+        let foreign = packet(&mut other, 7, 60);
+        let mut batch: Batch = [packet(&mut device, 6, 60), foreign].into_iter().collect();
+        device.tx_burst(&mut batch);
+        assert_eq!(available(&other), [2047], "the original is free");
+        device.rx_burst(&mut batch);
+        assert_eq!(numbers(&batch), [6, 7]);
+        assert!(batch.iter().all(|packet| is_of(&device.pairs[0], packet)));
+    }
+
+    #[test]
+    fn all_queues_are_received_from_in_turn() {
+        let mut device = ring_device(&["one", "two"]);
+        let (first, second) = device.pairs.split_at_mut(1);
+        for (pair, number) in [(&mut first[0], 1), (&mut second[0], 2)] {
+            let frames: Vec<Frame> = (0..BURST)
+                .map(|_| {
+                    let mut packet = packet_of(pair.queue.alloc().unwrap());
+                    packet.buffer_mut()[0] = number;
+                    packet.set_len(60);
+                    let frame = frame_of(&packet);
+                    packet.into_handle();
+                    frame
+                })
+                .collect();
+            // SAFETY: frames of ours, given away.
+            assert_eq!(unsafe { pair.queue.tx_burst(&frames) }, BURST);
+        }
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mut batch = Batch::new();
+            device.rx_burst(&mut batch);
+            assert!(batch.is_full());
+            seen.push(batch[0].bytes()[0]);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+        assert_eq!(device.arm(), Arm::Unsupported);
+    }
+
+    #[test]
+    fn free_buffers_follow_what_is_held() {
+        let mut device = ring_device(&["held"]);
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            let mut batch: Batch = (0..BURST as u8).map(|number| packet(&mut device, number, 60)).collect();
+            device.tx_burst(&mut batch);
+            device.rx_burst(&mut batch);
+            held.extend(batch);
+        }
+        let free = device.free_buffers();
+        assert!((176..=208).contains(&free), "a quarter of the buffers is held: {free}/256");
+    }
+}

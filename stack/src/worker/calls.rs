@@ -438,7 +438,7 @@ impl WorkerGuard<'_> {
     pub fn peer_addr(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
         let stream = self.core.stream(handle)?;
         match stream.connection.state() {
-            State::Closed | State::SynSent => Err(Errno::ENOTCONN),
+            State::Closed | State::SynSent | State::TimeWait => Err(Errno::ENOTCONN),
             _ => Ok(stream.remote),
         }
     }

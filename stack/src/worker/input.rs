@@ -8,7 +8,7 @@ use tpa_tcp::wire::{
     ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, Icmpv4Frame, Icmpv4Message, TcpFlags,
     TcpFrame, WireError, parse_frame,
 };
-use tpa_tcp::{Chunk, Connection, Params, State, reset_for};
+use tpa_tcp::{Chunk, Connection, Params, SeqNum, State, reset_for};
 
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;
@@ -58,6 +58,9 @@ impl Core {
             return self.input_unknown_flow(&frame, key);
         };
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        if stream.owner == Owner::Nobody && stream.connection.may_reuse(tcp) {
+            return self.reopen(index, &frame, key);
+        }
         if tcp.flags.contains(TcpFlags::RST) {
             self.counters.resets_received.add(1);
         }
@@ -69,6 +72,20 @@ impl Core {
         self.settle(index);
     }
 
+    /// A new connection between two ends whose last one is in TIME-WAIT: the old
+    /// one gives way, and the new one's numbers begin beyond it (RFC 6191).
+    fn reopen(&mut self, index: u32, frame: &TcpFrame, key: FlowKey) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let isn = stream.connection.next_isn_after();
+        stream.connection.abort(self.now);
+        self.bury_if_done(index);
+        if let Some(listener) = self.listener_for(frame.dst, frame.tcp.dst_port) {
+            self.open_passively(listener, frame, key, Some(isn));
+        } else {
+            self.send_reset(frame);
+        }
+    }
+
     fn input_unknown_flow(&mut self, frame: &TcpFrame, key: FlowKey) {
         if !self.identity.owns(frame.dst) {
             return self.counters.rx_not_ours.add(1);
@@ -76,7 +93,7 @@ impl Core {
         let flags = frame.tcp.flags;
         let opens = flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST);
         match self.listener_for(frame.dst, frame.tcp.dst_port) {
-            Some(listener) if opens => self.open_passively(listener, frame, key),
+            Some(listener) if opens => self.open_passively(listener, frame, key, None),
             _ => self.send_reset(frame),
         }
     }
@@ -89,7 +106,13 @@ impl Core {
         find(address).or_else(|| find(Ipv4Addr::UNSPECIFIED))
     }
 
-    fn open_passively(&mut self, listener_index: u32, frame: &TcpFrame, key: FlowKey) {
+    fn open_passively(
+        &mut self,
+        listener_index: u32,
+        frame: &TcpFrame,
+        key: FlowKey,
+        isn: Option<SeqNum>,
+    ) {
         let Some(listener_handle) = self.sockets.handle_at(listener_index) else { return };
         let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) else { return };
         if listener.is_full() {
@@ -97,7 +120,8 @@ impl Core {
             return self.counters.listen_overflows.add(1);
         }
         let options = listener.options.clone();
-        let params = self.params(key);
+        let mut params = self.params(key);
+        params.isn = isn.unwrap_or(params.isn);
         let stream = Stream {
             connection: Connection::accept(&self.tcp, params, &frame.tcp, self.now),
             local: SocketAddrV4::new(frame.dst, frame.tcp.dst_port),

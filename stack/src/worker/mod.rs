@@ -220,7 +220,14 @@ impl WorkerGuard<'_> {
             limit = Some(limit.map_or(BLOCKED_PAUSE, |limit| limit.min(BLOCKED_PAUSE)));
         }
         match self.core.device.arm() {
-            Arm::Pending => return Err(Busy),
+            Arm::Pending => {
+                // The device signals no longer: whoever sleeps already must
+                // wake and arm it again.
+                if self.worker.sleepers.load(Ordering::Relaxed) > 0 {
+                    self.ring();
+                }
+                return Err(Busy);
+            }
             Arm::Armed => self.core.counters.sleeps.add(1),
             Arm::Unsupported => {
                 self.core.counters.naps.add(1);

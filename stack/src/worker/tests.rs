@@ -265,3 +265,25 @@ fn a_closed_connection_leaves_nothing_behind() {
     assert_eq!(pair.server.lock().sockets.len(), 1);
     assert_eq!(pair.server.lock().flows.len(), 0);
 }
+
+#[test]
+fn a_request_that_came_before_accept_gets_its_long_reply_at_once() {
+    let pair = Pair::new();
+    let listener = pair.listen(64);
+    let clients: Vec<Handle> = (0..50).map(|_| pair.connect()).collect();
+    for &client in &clients {
+        pair.client.lock().send(client, b"GET", false).unwrap();
+    }
+    pair.settle();
+    let reply = vec![9; 65_547];
+    let servers: Vec<Handle> = (0..50).map(|_| pair.server.lock().accept(listener).unwrap()).collect();
+    for &server in &servers {
+        pair.server.lock().set_options(server, |options| options.nodelay = true).unwrap();
+        assert_eq!(read_all(&pair.server, server), b"GET");
+        assert!(pair.server.lock().send(server, &reply, false).unwrap() > 0);
+    }
+    pair.settle();
+    for &client in &clients {
+        assert!(pair.client.lock().queued(client).receive > 10_000);
+    }
+}

@@ -1,6 +1,7 @@
 //! A process in the stack's namespace that has the device open: this test
 //! binary once more, told what to do by lines on its standard input.
 
+use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::BorrowedFd;
@@ -9,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tpa_stack::device::af_packet;
 use tpa_stack::device::af_xdp::{self, AfXdpOptions, XdpSteering};
 use tpa_stack::device::{Arm, Batch, Device, Opened, Steering};
 use tpa_stack::host;
@@ -57,16 +59,21 @@ impl Agent {
 
     /// The next line that begins with this word.
     pub fn expect(&mut self, word: &str) -> String {
+        self.try_expect(word).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The next line that begins with this word, or what came instead.
+    pub fn try_expect(&mut self, word: &str) -> Result<String, String> {
         if let Some(at) = self.kept.iter().position(|line| line.starts_with(word)) {
-            return self.kept.remove(at);
+            return Ok(self.kept.remove(at));
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) if line.starts_with(word) => return line,
+                Ok(line) if line.starts_with(word) => return Ok(line),
                 Ok(line) => self.kept.push(line),
-                Err(error) => panic!("no \"{word}\": {error}; said so far: {:?}", self.kept),
+                Err(error) => return Err(format!("no \"{word}\": {error}; said so far: {:?}", self.kept)),
             }
         }
     }
@@ -112,16 +119,16 @@ impl Drop for Agent {
 }
 
 /// The agent's own side.
-struct Device_ {
+struct Open {
     opened: Opened,
-    steering: XdpSteering,
+    steering: Option<XdpSteering>,
 }
 
 fn say(line: std::fmt::Arguments<'_>) {
     println!("{line}");
 }
 
-fn open(options: &str) -> Result<Device_, af_xdp::OpenError> {
+fn open(options: &str) -> Result<Open, Box<dyn Error>> {
     let mut wanted = AfXdpOptions { zero_copy: false, ..AfXdpOptions::default() };
     wanted.eal.memory_mb = 64;
     if options.contains("queues=1") {
@@ -131,12 +138,17 @@ fn open(options: &str) -> Result<Device_, af_xdp::OpenError> {
         wanted.own_addresses = vec![OWN];
     }
     let interface = host::interface_by_name(INTERFACE).expect("the test made it");
+    if options.contains("packet") {
+        let opened = af_packet::open(&interface, !wanted.own_addresses.is_empty(), &wanted.eal)?;
+        say(format_args!("open packet"));
+        return Ok(Open { opened, steering: None });
+    }
     let (opened, steering) = af_xdp::open_steered(&interface, &wanted, 8)?;
     let total = std::fs::read_dir(format!("/sys/class/net/{INTERFACE}/queues")).map(|entries| {
         entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("rx-")).count()
     });
     say(format_args!("open queues {} of {}", opened.workers.len(), total.unwrap_or(0)));
-    Ok(Device_ { opened, steering })
+    Ok(Open { opened, steering: Some(steering) })
 }
 
 /// Does what the commands say until the input ends; nothing in an ordinary test run.
@@ -148,6 +160,7 @@ pub fn run() {
         Err(error) => return say(format_args!("error {error}")),
     };
     let mut wakes = Wakes::default();
+    let flags = if options.contains("accept") { frame::SYN_ACK } else { frame::RST_ACK };
     loop {
         match commands.try_recv() {
             Ok(command) if command == "reopen" => {
@@ -156,7 +169,7 @@ pub fn run() {
                 say(format_args!("done"));
             }
             Ok(command) if command == "exit" => return,
-            Ok(command) => obey(&command, &device.steering, &wakes),
+            Ok(command) => obey(&command, device.steering.as_ref(), &wakes),
             Err(mpsc::TryRecvError::Disconnected) => return,
             Err(mpsc::TryRecvError::Empty) => {}
         }
@@ -164,7 +177,7 @@ pub fn run() {
         if options.contains("sleep") {
             wakes.sleep(faces[0].as_mut());
         }
-        faces.iter_mut().for_each(|face| serve(face.as_mut(), &mut wakes));
+        faces.iter_mut().for_each(|face| serve(face.as_mut(), flags, &mut wakes));
     }
 }
 
@@ -178,25 +191,42 @@ fn commands() -> Receiver<String> {
     commands
 }
 
-fn obey(command: &str, steering: &XdpSteering, wakes: &Wakes) {
+fn obey(command: &str, steering: Option<&XdpSteering>, wakes: &Wakes) {
+    let steering = || steering.expect("an AF_XDP device");
     let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
     let port = rest.parse().unwrap_or(0);
     match word {
-        "listen" => steering.add_listener(Ipv4Addr::UNSPECIFIED, port).expect("listen"),
-        "unlisten" => steering.remove_listener(Ipv4Addr::UNSPECIFIED, port).expect("unlisten"),
-        "block" => steering.add_port_block(port).expect("block"),
-        "counts" => say(format_args!("counts {:?}", steering.counts().expect("counts"))),
+        "listen" => steering().add_listener(Ipv4Addr::UNSPECIFIED, port).expect("listen"),
+        "unlisten" => steering().remove_listener(Ipv4Addr::UNSPECIFIED, port).expect("unlisten"),
+        "block" => steering().add_port_block(port).expect("block"),
+        "counts" => say(format_args!("counts {:?}", steering().counts().expect("counts"))),
         "wakes" => say(format_args!("wakes {} {}", wakes.woken, wakes.spurious)),
+        "fork" => say(format_args!("child {}", fork_orphan())),
         "kernel" => kernel_server(port, |mut stream| stream.write_all(b"kernel").expect("write")),
         "echo" => kernel_server(port, |stream| {
             let mut writer = stream.try_clone().expect("clone");
-            for byte in stream.bytes().map_while(Result::ok) {
+            for byte in BufReader::new(stream).bytes().map_while(Result::ok) {
                 writer.write_all(&[byte]).expect("write");
             }
         }),
         other => panic!("unknown command {other}"),
     }
     say(format_args!("done"));
+}
+
+/// Forks a child that closes all that it inherited, and waits to be killed.
+fn fork_orphan() -> libc::pid_t {
+    // SAFETY: the child makes system calls alone.
+    match unsafe { libc::fork() } {
+        0 => loop {
+            // SAFETY: nothing in this child uses a descriptor or a signal handler.
+            unsafe {
+                libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
+                libc::pause();
+            }
+        },
+        child => child,
+    }
 }
 
 /// A server on the kernel's side of this process.
@@ -231,7 +261,7 @@ impl Wakes {
     }
 }
 
-fn serve(face: &mut dyn Device, wakes: &mut Wakes) {
+fn serve(face: &mut dyn Device, flags: u8, wakes: &mut Wakes) {
     let mut batch = Batch::new();
     face.rx_burst(&mut batch);
     wakes.spurious += u32::from(wakes.frames_due && batch.is_empty());
@@ -241,7 +271,7 @@ fn serve(face: &mut dyn Device, wakes: &mut Wakes) {
             Kind::Tcp { port, syn } => {
                 say(format_args!("frame {port} {}", if syn { "syn" } else { "other" }));
                 if syn {
-                    send(face, &frame::reset(packet.bytes()));
+                    send(face, &frame::answer(packet.bytes(), flags));
                 }
             }
             Kind::Arp(address) => say(format_args!("arp {address}")),

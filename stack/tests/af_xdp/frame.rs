@@ -57,8 +57,12 @@ fn turn_around(frame: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// RST for a SYN (RFC 9293, 3.10.7.1).
-pub fn reset(syn: &[u8]) -> Vec<u8> {
+/// TCP flags.
+pub const RST_ACK: u8 = 0x14;
+pub const SYN_ACK: u8 = 0x12;
+
+/// Answer to a SYN (RFC 9293, 3.10.7), without options, from sequence number 0.
+pub fn answer(syn: &[u8], flags: u8) -> Vec<u8> {
     let mut answer = turn_around(syn);
     answer.truncate(ETHERNET + IPV4 + 20);
     answer[16..18].copy_from_slice(&40u16.to_be_bytes());
@@ -71,8 +75,9 @@ pub fn reset(syn: &[u8]) -> Vec<u8> {
     answer[38..42].fill(0);
     answer[42..46].copy_from_slice(&sequence.wrapping_add(1).to_be_bytes());
     answer[46] = 5 << 4;
-    answer[47] = 0x14;
+    answer[47] = flags;
     answer[48..54].fill(0);
+    answer[48] = 0xff;
     let sum = checksum(&[&answer[26..34], &[0, 6, 0, 20], &answer[34..54]]);
     answer[50..52].copy_from_slice(&sum.to_be_bytes());
     answer

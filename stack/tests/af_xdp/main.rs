@@ -10,7 +10,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use agent::Agent;
-use net::{Net, PATIENCE, STACK, connect};
+use net::{Net, PATIENCE, STACK, connect, connect_from};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// The port that agents take, and two that they leave to the kernel.
 const OURS: u16 = 7000;
@@ -84,6 +86,76 @@ fn a_flow_that_the_kernel_has_stays_with_it() {
 }
 
 #[test]
+fn a_flow_that_takes_the_numbers_of_one_in_time_wait_is_ours() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new("reuse", 1);
+    let mut agent = Agent::start(&net, "accept");
+    agent.expect("open");
+    // The kernel's side closes first, so TIME-WAIT is there.
+    agent.command(&format!("kernel {OURS}"));
+    let mut stream = TcpStream::from(net.in_peer(|| connect_from(5555, STACK, OURS)).expect("the kernel's"));
+    stream.read_to_end(&mut Vec::new()).expect("banner");
+    drop(stream);
+    // Until the peer's own end is gone.
+    std::thread::sleep(SETTLE);
+    agent.command(&format!("listen {OURS}"));
+    let _stream = net.in_peer(|| connect_from(5555, STACK, OURS)).expect("ours");
+    assert_eq!(agent.expect("frame"), format!("frame {OURS} syn"));
+    assert_eq!(agent.expect("frame"), format!("frame {OURS} other"), "its ACK");
+}
+
+#[test]
+fn a_child_that_outlives_us_does_not_keep_the_queue() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new("fork", 1);
+    let mut agent = Agent::start(&net, "");
+    agent.expect("open");
+    agent.command("fork");
+    let child = agent.expect("child");
+    let child = Pid::from_raw(child.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a number"));
+    agent.kill();
+    let mut second = Agent::start(&net, "");
+    let outcome = second.try_expect("open");
+    kill(child, Signal::SIGKILL).expect("the child was alive all the time");
+    assert_eq!(outcome.as_deref(), Ok("open queues 1 of 1"));
+}
+
+#[test]
+fn the_interface_keeps_its_flags() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new("flags", 1);
+    net.stack_link(&["promisc", "on"]);
+    let mut agent = Agent::start(&net, "");
+    agent.expect("open");
+    assert!(net.describe().contains("PROMISC"), "{}", net.describe());
+    drop(agent);
+    assert!(net.describe().contains("PROMISC"), "{}", net.describe());
+}
+
+#[test]
+fn a_program_of_others_is_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new("other", 1);
+    let object = std::env::temp_dir().join(format!("tpax-{}.o", std::process::id()));
+    std::fs::write(&object, include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"))).expect("written");
+    // By name and content it could be ours, but it says of no interface that it is its.
+    net.stack_link(&["xdp", "object", object.to_str().expect("text"), "section", "xdp"]);
+    let mut agent = Agent::start(&net, "");
+    let error = agent.expect("error");
+    std::fs::remove_file(object).expect("ours");
+    assert!(error.contains("another XDP program is attached"), "{error}");
+    assert!(net.has_xdp());
+}
+
+#[test]
 fn a_block_of_local_ports_is_ours() {
     if !is_root() {
         return;
@@ -114,6 +186,23 @@ fn an_address_of_our_own_is_all_ours() {
     agent.expect("arp");
     agent.command(&format!("kernel {KERNEL}"));
     net.in_peer(|| connect(STACK, KERNEL)).expect("the kernel's address is the kernel's");
+}
+
+#[test]
+fn packet_sockets_serve_an_address_of_our_own() {
+    if !is_root() {
+        return;
+    }
+    let net = Net::new("packet", 1);
+    let mut agent = Agent::start(&net, "packet");
+    assert!(agent.expect("error").contains("needs an `address`"));
+    let mut agent = Agent::start(&net, "packet own");
+    agent.expect("open");
+    let error = net.in_peer(|| connect(net::OWN, 1)).expect_err("nobody answers ARP");
+    assert_ne!(error.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(agent.expect("arp"), format!("arp {}", net::OWN));
+    net.peer_neighbour(net::OWN);
+    assert!(net.ping(net::OWN, 1472));
 }
 
 #[test]
@@ -206,6 +295,7 @@ fn the_descriptor_is_readable_exactly_while_frames_wait() {
     agent.expect("open");
     agent.command(&format!("listen {OURS}"));
     for _ in 0..20 {
+        std::thread::sleep(SETTLE);
         let error = net.in_peer(|| connect(STACK, OURS)).expect_err("agents answer with RST");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
@@ -224,5 +314,5 @@ fn echo(stream: &mut TcpStream) {
     assert_eq!(&text, b"hello");
 }
 
-/// A pause that a kernel's deferred work may take.
+/// A pause after which an agent has done what it was to do.
 const SETTLE: Duration = Duration::from_millis(50);

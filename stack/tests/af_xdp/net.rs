@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recv, sendto, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, bind, recv, sendto, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -110,8 +110,17 @@ impl Net {
 
     /// Whether an XDP program is attached on the stack's side.
     pub fn has_xdp(&self) -> bool {
+        self.describe().contains("xdp")
+    }
+
+    pub fn stack_link(&self, arguments: &[&str]) {
+        run(&[&["ip", "-n", &self.stack, "link", "set", INTERFACE], arguments].concat());
+    }
+
+    /// What `ip link` says of the stack's side.
+    pub fn describe(&self) -> String {
         let output = Command::new("ip").args(["-n", &self.stack, "link", "show", INTERFACE]).output();
-        String::from_utf8_lossy(&output.expect("ip runs").stdout).contains("xdp")
+        String::from_utf8_lossy(&output.expect("ip runs").stdout).into_owned()
     }
 
     pub fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -160,6 +169,16 @@ fn echo_request(address: Ipv4Addr, payload: usize) -> nix::Result<bool> {
             return Ok(len == 28 + payload);
         }
     }
+}
+
+/// Connects from a port that an earlier connection may have had.
+pub fn connect_from(local: u16, address: Ipv4Addr, port: u16) -> nix::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(3))?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(PEER, local)))?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, port)))?;
+    Ok(socket)
 }
 
 pub fn connect(address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {

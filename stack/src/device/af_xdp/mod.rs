@@ -180,9 +180,11 @@ pub fn open_steered(
         .min(abi::TPA_MAX_QUEUES);
     let own_neighbours = matches!(addresses, Addresses::Own(_));
     let plan = Plan::new(interface, options, queues)?;
-    let dpdk = eal::start(&options.eal)?;
+    // What is cheap and likely to fail comes first: EAL takes a tenth of a second.
     let steering = XdpSteering::new(name, addresses, Program::open(name, interface.index)?);
-    let opened = open_queues(dpdk, &plan, queues, &steering)?;
+    let free = free_queues(Dpdk::open().map_err(eal::StartError::from)?, &plan, queues)?;
+    let dpdk = eal::start(&options.eal)?;
+    let opened = open_queues(dpdk, &plan, &free, &steering)?;
     let info = device_info(interface, own_neighbours);
     log::info!(
         "{}: queues {:?} of {queues}",
@@ -273,28 +275,43 @@ impl Plan {
     }
 }
 
-/// Opens queues that nobody has, in order, as many as planned.
+/// Queues that nobody has, in order, as many as planned and one at least.
+fn free_queues(dpdk: &Dpdk, plan: &Plan, queues: u32) -> Result<Vec<u32>, OpenError> {
+    let mut free = Vec::new();
+    for queue in 0..queues {
+        match dpdk.probe_xsk(&plan.interface, queue) {
+            Err(error) if error.errno == libc::EBUSY => {}
+            outcome => outcome.map(|()| free.push(queue)).map_err(plan.failed(queue))?,
+        }
+        if free.len() == plan.take {
+            break;
+        }
+    }
+    if free.is_empty() {
+        return Err(OpenError::NoFreeQueue { interface: plan.interface.clone(), queues });
+    }
+    Ok(free)
+}
+
+/// Opens the queues and has them steered to.
 fn open_queues(
     dpdk: &'static Dpdk,
     plan: &Plan,
-    queues: u32,
+    free: &[u32],
     steering: &XdpSteering,
 ) -> Result<Vec<(u32, Queue, Xsk)>, OpenError> {
     let mut opened = Vec::new();
-    for queue in 0..queues {
-        if opened.len() == plan.take {
-            break;
-        }
-        match dpdk.probe_xsk(&plan.interface, queue) {
+    for &queue in free {
+        let (device, xsk) = match open_queue(dpdk, plan, queue) {
+            // Another process was faster.
             Err(error) if error.errno == libc::EBUSY => continue,
             outcome => outcome.map_err(plan.failed(queue))?,
-        }
-        let (device, xsk) = open_queue(dpdk, plan, queue).map_err(plan.failed(queue))?;
+        };
         steering.add_queue(queue, xsk.fd).map_err(|error| OpenError::Steering(error.to_string()))?;
         opened.push((queue, device, xsk));
     }
     if opened.is_empty() {
-        return Err(OpenError::NoFreeQueue { interface: plan.interface.clone(), queues });
+        return Err(OpenError::NoFreeQueue { interface: plan.interface.clone(), queues: free.len() as u32 });
     }
     Ok(opened)
 }

@@ -7,6 +7,10 @@ use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 use crate::wire::{TcpFlags, TcpRepr};
 
+/// Back-off that outlives an acknowledgement which gives no RTT sample: 16
+/// times the timeout, more than round trips grow at once.
+const BACKOFF_KEPT: u32 = 4;
+
 /// What one acknowledgement has changed.
 #[derive(Debug)]
 pub(super) struct AckOutcome {
@@ -61,6 +65,9 @@ impl<B: Payload> Connection<B> {
             self.rtt.sample(rtt, &self.config);
             self.timers.backoff = 0;
         }
+        // Karn keeps the back-off until there is a sample; but when all is sent
+        // twice none comes, and progress need not wait for minutes.
+        self.timers.backoff = self.timers.backoff.min(BACKOFF_KEPT);
         if self.flight.is_empty() {
             self.timers.stop_retransmit();
         } else {

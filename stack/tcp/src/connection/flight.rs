@@ -338,27 +338,36 @@ impl Flight {
         self.lost > self.resent
     }
 
-    /// The first lost range that was not sent again: where, and how long.
-    pub(super) fn next_lost(&self) -> Option<(SeqNum, u32)> {
+    /// The first lost range that was not sent again: where, and how long, up
+    /// to at least `most` bytes where losses follow each other.
+    pub(super) fn next_lost(&self, most: u32) -> Option<(SeqNum, u32)> {
         if !self.has_unsent_loss() {
             return None;
         }
-        self.sent
-            .range(self.index_of(self.resend_from).min(self.sent.len())..)
-            .find(|sent| sent.marks & (Marks::LOST | Marks::RESENT | Marks::SACKED) == Marks::LOST)
-            .map(|sent| (sent.seq, sent.len))
+        let due = |sent: &&Sent| sent.marks & (Marks::LOST | Marks::RESENT | Marks::SACKED) == Marks::LOST;
+        let mut rest = self.sent.range(self.index_of(self.resend_from).min(self.sent.len())..);
+        let first = rest.find(due)?;
+        let mut len = first.len;
+        while len < most
+            && let Some(next) = rest.next().filter(due)
+        {
+            len += next.len;
+        }
+        Some((first.seq, len))
     }
 
     /// Notes that `len` bytes at `seq`, from [`Flight::next_lost`], were sent
     /// again.
     pub(super) fn mark_resent(&mut self, seq: SeqNum, len: u32, sent_at: u32) {
-        self.split_at(seq + len);
-        let index = self.index_of(seq);
-        let Some(sent) = self.sent.get_mut(index) else { return };
-        sent.marks.insert(Marks::RESENT | Marks::EVER_RESENT);
-        sent.sent_at = sent_at;
-        self.resent += sent.len;
-        self.resend_from = sent.end();
+        let end = seq + len;
+        self.split_at(end);
+        let first = self.index_of(seq).min(self.sent.len());
+        for sent in self.sent.range_mut(first..).take_while(|sent| sent.seq.lt(end)) {
+            sent.marks.insert(Marks::RESENT | Marks::EVER_RESENT);
+            sent.sent_at = sent_at;
+        }
+        self.resent += len;
+        self.resend_from = end;
     }
 
     /// Forgets everything and gives the memory back.

@@ -45,7 +45,7 @@ fn three_segments_sacked_above_mean_a_loss() {
     assert!(!flight.mark_lost_by_sack(MSS), "two segments above may be reordering");
     assert_eq!(sack(&mut flight, block(1000, 3001)), 1);
     assert!(flight.mark_lost_by_sack(MSS));
-    assert_eq!(flight.next_lost(), Some((SeqNum(0), MSS)));
+    assert_eq!(flight.next_lost(1), Some((SeqNum(0), MSS)));
     assert_eq!(flight.pipe(), 5000 - 2001 - 1000);
 }
 
@@ -74,13 +74,13 @@ fn lost_ranges_are_sent_again_once_and_in_order() {
     sack(&mut flight, block(1000, 2000));
     sack(&mut flight, block(3000, 6000));
     flight.mark_lost_by_sack(MSS);
-    assert_eq!(flight.next_lost(), Some((SeqNum(0), 1000)));
+    assert_eq!(flight.next_lost(1), Some((SeqNum(0), 1000)));
     flight.mark_resent(SeqNum(0), 400, 0);
-    assert_eq!(flight.next_lost(), Some((SeqNum(400), 600)));
+    assert_eq!(flight.next_lost(1), Some((SeqNum(400), 600)));
     flight.mark_resent(SeqNum(400), 600, 0);
-    assert_eq!(flight.next_lost(), Some((SeqNum(2000), 1000)));
+    assert_eq!(flight.next_lost(1), Some((SeqNum(2000), 1000)));
     flight.mark_resent(SeqNum(2000), 1000, 0);
-    assert_eq!(flight.next_lost(), None);
+    assert_eq!(flight.next_lost(1), None);
     assert_eq!(flight.pipe(), 2000, "both retransmissions are in the network");
 }
 
@@ -92,7 +92,7 @@ fn a_timeout_spares_what_was_sacked() {
     assert_eq!((flight.lost(), flight.sacked(), flight.pipe()), (3000, 1000, 0));
     flight.mark_resent(SeqNum(0), 1000, 0);
     flight.mark_all_lost();
-    assert_eq!(flight.next_lost(), Some((SeqNum(0), 1000)), "a lost retransmission is sent again");
+    assert_eq!(flight.next_lost(1), Some((SeqNum(0), 1000)), "a lost retransmission is sent again");
 }
 
 #[test]
@@ -162,10 +162,14 @@ proptest! {
                 }
                 Step::Resend(most) => {
                     let expected = model.iter().position(|byte| byte.lost && !byte.resent && !byte.sacked);
-                    let next = flight.next_lost();
+                    let next = flight.next_lost(most);
                     prop_assert_eq!(next.map(|(seq, _)| seq), expected.map(|at| una + at as u32));
                     if let Some((seq, len)) = next {
                         let len = len.min(most);
+                        let run = &model[(seq - una) as usize..];
+                        let due = |byte: &&Byte| byte.lost && !byte.resent && !byte.sacked;
+                        let longest = run.iter().take_while(due).count() as u32;
+                        prop_assert_eq!(len, longest.min(most));
                         flight.mark_resent(seq, len, 0);
                         let at = (seq - una) as usize;
                         model[at..at + len as usize].iter_mut().for_each(|byte| byte.resent = true);

@@ -28,6 +28,9 @@ mod timers;
 mod timestamps;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 pub use info::Info;

@@ -65,6 +65,8 @@ struct Data {
     fin: bool,
     /// It was sent before.
     again: bool,
+    /// It ends in a segment that is not full.
+    partial: bool,
 }
 
 /// Why nothing new is sent.
@@ -125,14 +127,14 @@ impl<B: Payload> Connection<B> {
     /// What was lost goes first.
     #[inline]
     fn plan_again(&self, max_payload: u32) -> Option<Data> {
-        let (seq, len) = self.flight.next_lost()?;
-        if !self.recovery.resend_now && self.pipe() >= self.window.cwnd {
+        if !self.flight.has_unsent_loss() || (!self.recovery.resend_now && self.pipe() >= self.window.cwnd) {
             return None;
         }
         let most = self.segment_payload(self.options_len()).min(max_payload);
+        let (seq, len) = self.flight.next_lost(most)?;
         let payload = self.tx.end().since(seq).min(len);
         let fin = len > payload && payload <= most;
-        Some(Data { seq, len: payload.min(most), fin, again: true })
+        Some(Data { seq, len: payload.min(most), fin, again: true, partial: false })
     }
 
     /// Payload that was never sent, as far as both windows, Nagle (RFC 9293
@@ -146,11 +148,17 @@ impl<B: Payload> Connection<B> {
         if room == 0 || (unsent == 0 && !fin_due) {
             return Err(Blocked::Held);
         }
-        if self.pending.contains(Pending::OVERRIDE) {
-            let len = unsent.min(room).min(self.segment_payload(self.options_len())).min(max_payload);
-            return Ok(Data { seq, len, fin: fin_due && len == unsent && room > len, again: false });
-        }
         let full = self.segment_payload(self.options_len());
+        let data = |len: u32| Data {
+            seq,
+            len,
+            fin: fin_due && len == unsent && room > len,
+            again: false,
+            partial: len % full != 0,
+        };
+        if self.pending.contains(Pending::OVERRIDE) {
+            return Ok(data(unsent.min(room).min(full).min(max_payload)));
+        }
         let most = if max_payload > u32::from(self.rcv.mss) {
             (max_payload / full).max(1) * full
         } else {
@@ -163,7 +171,7 @@ impl<B: Payload> Connection<B> {
                 return Err(Blocked::Held);
             }
         }
-        Ok(Data { seq, len, fin: fin_due && len == unsent && room > len, again: false })
+        Ok(data(len))
     }
 
     /// Bytes that the congestion window has room for: full segments, or all
@@ -306,7 +314,7 @@ impl<B: Payload> Connection<B> {
         }
         self.flight.push(data.seq, sequence_len, micros32(now));
         self.snd.nxt += sequence_len;
-        if data.len < self.smss() {
+        if data.partial {
             self.snd.small_end = self.snd.nxt;
         }
         if data.fin {

@@ -96,10 +96,8 @@ impl<B: Payload> Connection<B> {
         if outcome.duplicate {
             self.count_duplicate();
         }
-        if self.flight.sacked() > 0 || outcome.duplicate {
-            if self.loss_is_evident() {
-                return self.enter_recovery();
-            }
+        if (self.flight.sacked() > 0 || outcome.duplicate) && self.loss_is_evident() {
+            return self.enter_recovery();
         }
         if outcome.advanced > 0 && self.recovery.cwnd_limited {
             let sample = AckSample {

@@ -150,7 +150,9 @@ impl ReceiveSpace {
 
     /// Moves the edge as far as the buffer allows and returns the window
     /// field. What was offered is never taken back: the field is rounded up
-    /// where it repeats an older offer.
+    /// where it repeats an older offer. Each rounding offers a little more,
+    /// which adds up over many tiny segments; beyond a slack it is rounded down,
+    /// which hides less than a unit of what is still accepted (RFC 7323 2.4).
     #[inline]
     pub(super) fn advertise(&mut self, queued: usize) -> u16 {
         let possible = self.possible_edge(queued);

@@ -35,7 +35,7 @@ impl Sum {
 
     /// Adds `bytes`, which start at an even offset of what is summed.
     #[inline]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn plus(self, bytes: &[u8]) -> Self {
         let (blocks, tail) = bytes.as_chunks::<32>();
         let mut lanes = [0u64; 4];
         for block in blocks {
@@ -58,8 +58,8 @@ impl Sum {
     /// Adds `bytes` that start at an odd offset of what is summed: the same
     /// sum with its bytes swapped (RFC 1071 section 2 B).
     #[inline]
-    pub fn add_odd(self, bytes: &[u8]) -> Self {
-        let swapped = Sum::default().add(bytes).fold().swap_bytes();
+    pub fn plus_odd(self, bytes: &[u8]) -> Self {
+        let swapped = Sum::default().plus(bytes).fold().swap_bytes();
         Self(self.0 + u64::from(swapped))
     }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_1071() {
-        let sum = Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        let sum = Sum::default().plus(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
         assert_eq!(sum.partial(), [0xdd, 0xf2]);
         assert_eq!(sum.checksum(), [!0xdd, !0xf2]);
     }
@@ -121,13 +121,13 @@ mod tests {
         let (src, dst) = (Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(192, 168, 255, 254));
         let bytes = [10, 1, 2, 3, 192, 168, 255, 254, 0, 6, 0x12, 0x34];
         let sum = Sum::pseudo_header(src, dst, 6, 0x1234);
-        assert_eq!(sum.checksum(), Sum::default().add(&bytes).checksum());
+        assert_eq!(sum.checksum(), Sum::default().plus(&bytes).checksum());
     }
 
     proptest! {
         #[test]
         fn sums_agree_with_the_naive_one(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            prop_assert_eq!(Sum::default().add(&bytes).checksum(), naive(&bytes).to_be_bytes());
+            prop_assert_eq!(Sum::default().plus(&bytes).checksum(), naive(&bytes).to_be_bytes());
         }
 
         #[test]
@@ -135,8 +135,8 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 1..300), at: prop::sample::Index,
         ) {
             let (head, tail) = bytes.split_at(at.index(bytes.len()));
-            let sum = Sum::default().add(head);
-            let sum = if head.len() % 2 == 0 { sum.add(tail) } else { sum.add_odd(tail) };
+            let sum = Sum::default().plus(head);
+            let sum = if head.len() % 2 == 0 { sum.plus(tail) } else { sum.plus_odd(tail) };
             prop_assert_eq!(sum.checksum(), naive(&bytes).to_be_bytes());
         }
 
@@ -144,9 +144,9 @@ mod tests {
         fn a_sum_with_its_checksum_is_valid(mut bytes in proptest::collection::vec(any::<u8>(), 2..100)) {
             bytes[0] = 0;
             bytes[1] = 0;
-            let field = Sum::default().add(&bytes).checksum();
+            let field = Sum::default().plus(&bytes).checksum();
             bytes[..2].copy_from_slice(&field);
-            prop_assert!(Sum::default().add(&bytes).is_valid());
+            prop_assert!(Sum::default().plus(&bytes).is_valid());
         }
     }
 }

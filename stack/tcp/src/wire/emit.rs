@@ -106,7 +106,7 @@ pub fn emit_tcp_frame(
     };
     let pseudo = Sum::pseudo_header(header.src, header.dst, PROTOCOL_TCP, ip_payload);
     let field = if checksum {
-        pseudo.add(&with_sum([0, 0])).add(option_bytes).add(body).checksum()
+        pseudo.plus(&with_sum([0, 0])).plus(option_bytes).plus(body).checksum()
     } else {
         pseudo.partial()
     };

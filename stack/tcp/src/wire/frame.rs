@@ -129,7 +129,7 @@ fn parse_tcp(
 fn verify_tcp(segment: &[u8], ip: &Ipv4Repr, policy: ChecksumPolicy) -> Result<(), WireError> {
     let pseudo = Sum::pseudo_header(ip.src, ip.dst, PROTOCOL_TCP, ip.payload_len);
     let is_partial = || segment.get(CHECKSUM_OFFSET) == Some(&pseudo.partial()[..]);
-    if (policy == ChecksumPolicy::VerifyOrPartial && is_partial()) || pseudo.add(segment).is_valid() {
+    if (policy == ChecksumPolicy::VerifyOrPartial && is_partial()) || pseudo.plus(segment).is_valid() {
         Ok(())
     } else {
         Err(WireError::PayloadChecksum)

@@ -51,7 +51,7 @@ impl Icmpv4Message {
     /// Parses the message at `at` in `frame`.
     pub(super) fn parse(frame: &[u8], at: Range<usize>, policy: ChecksumPolicy) -> Result<Self, WireError> {
         let packet = frame.get(at.clone()).ok_or(WireError::Truncated)?;
-        if policy != ChecksumPolicy::Trust && !Sum::default().add(packet).is_valid() {
+        if policy != ChecksumPolicy::Trust && !Sum::default().plus(packet).is_valid() {
             return Err(WireError::PayloadChecksum);
         }
         let [kind, code, _, _, a, b, c, d] = reader::array(packet, 0)?;
@@ -78,6 +78,6 @@ pub fn emit_echo_reply(buf: &mut [u8], header: &EthIpv4Header, echo: &EchoRepr, 
     let ([i0, i1], [s0, s1]) = (echo.ident.to_be_bytes(), echo.sequence.to_be_bytes());
     let with_sum = |[c0, c1]: [u8; 2]| [TYPE_ECHO_REPLY, 0, c0, c1, i0, i1, s0, s1];
     body.copy_from_slice(data);
-    *head = with_sum(Sum::default().add(&with_sum([0, 0])).add(data).checksum());
+    *head = with_sum(Sum::default().plus(&with_sum([0, 0])).plus(data).checksum());
     total
 }

@@ -53,7 +53,7 @@ impl Ipv4Repr {
         if total_len > packet.len() {
             return Err(WireError::Truncated);
         }
-        if policy != ChecksumPolicy::Trust && !Sum::default().add(header).is_valid() {
+        if policy != ChecksumPolicy::Trust && !Sum::default().plus(header).is_valid() {
             return Err(WireError::IpChecksum);
         }
         // More fragments to come, or an offset.
@@ -104,7 +104,7 @@ impl Ipv4Repr {
                 d3,
             ]
         };
-        with_sum(Sum::default().add(&with_sum([0, 0])).checksum())
+        with_sum(Sum::default().plus(&with_sum([0, 0])).checksum())
     }
 }
 

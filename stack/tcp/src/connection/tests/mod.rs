@@ -1,0 +1,13 @@
+//! Segment tests: one clause of a specification, one script.
+
+mod closing;
+mod congestion;
+mod keepalive;
+mod opening;
+mod receiving;
+mod recovery;
+mod resets;
+mod script;
+mod sending;
+mod timestamps;
+mod windows;

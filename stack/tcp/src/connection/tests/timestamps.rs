@@ -1,0 +1,100 @@
+//! Timestamps (RFC 7323 sections 3 to 5).
+
+use super::script::{bare, established_with};
+use crate::Config;
+
+/// An established connection with timestamps; the peer's clock stood at 100.
+fn stamped(text: &str) {
+    established_with(Config { timestamps: true, ..bare() }, "ts 100 0", text);
+}
+
+#[test]
+fn every_segment_carries_and_echoes_them() {
+    stamped(
+        "10  write 100
+         .   > PA 1+100 ack 1 ts 10 100
+         20  < A 1+0 ack 101 ts 110 10
+         30  write 100
+         .   > PA 101+100 ack 1 ts 30 110",
+    );
+}
+
+#[test]
+fn a_delayed_ack_echoes_the_oldest_segment_that_it_covers() {
+    // RFC 7323 4.3 (2), case A of 4.2.
+    stamped(
+        "0   quickack off
+         10  < A 1+500 ack 1 ts 110 0
+         20  < A 501+500 ack 1 ts 120 0
+         .   > A 1+0 ack 1001 ts 20 110",
+    );
+}
+
+#[test]
+fn an_ack_of_a_gap_echoes_what_came_before_it() {
+    // RFC 7323 4.2 case B: the segment beyond the gap is not echoed.
+    stamped(
+        "10  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101 ts 10 110
+         20  < A 201+100 ack 1 ts 120 0
+         .   > A 1+0 ack 101 ts 20 110
+         30  < A 101+100 ack 1 ts 130 0
+         .   > A 1+0 ack 301 ts 30 130",
+    );
+}
+
+#[test]
+fn what_is_older_than_the_last_is_refused_but_acknowledged() {
+    // PAWS, RFC 7323 5.3.
+    stamped(
+        "10  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101
+         20  < A 101+100 ack 1 ts 109 0
+         .   > A 1+0 ack 101
+         .   read 100
+         .   read-blocks",
+    );
+}
+
+#[test]
+fn a_rst_is_not_subject_to_paws() {
+    stamped("10 < R 1+0 ts 50 0\n. error Reset");
+}
+
+#[test]
+fn a_segment_without_timestamps_is_accepted_like_linux_does() {
+    stamped("10 < PA 1+100 ack 1\n. > A 1+0 ack 101 ts 10 100\n. read 100");
+}
+
+#[test]
+fn they_take_twelve_bytes_of_each_segment() {
+    stamped("10 write 1000\n. > A 1+988 ack 1\n. > PA 989+12 ack 1");
+}
+
+#[test]
+fn a_rst_carries_none() {
+    stamped("10 abort\n. > RA 1+0 ack 1 no-options");
+}
+
+#[test]
+fn an_echo_gives_a_sample_where_segments_cannot() {
+    // The segment was sent twice; the echo says which one was acknowledged.
+    stamped(
+        "0      write 100
+         .      > PA 1+100 ack 1 ts 0 100
+         200    > PA 1+100 ack 1 ts 200 100 again
+         250    < A 1+0 ack 101 ts 120 200
+         .      write 100
+         .      > PA 101+100 ack 1
+         456.3  > PA 101+100 ack 1 again",
+    );
+}
+
+#[test]
+fn the_peer_that_offers_none_gets_none() {
+    established_with(
+        Config { timestamps: true, ..bare() },
+        "",
+        "10 write 1000\n. > PA 1+1000 ack 1 no-options",
+    );
+}
