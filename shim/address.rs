@@ -1,14 +1,14 @@
 //! Socket addresses as C passes them.
 
 use std::mem::{size_of, MaybeUninit};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 
 use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 use nix::errno::Errno;
 
 use crate::boundary::check;
-use crate::real;
+use crate::{options, real};
 
 /// An address as a program passed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,17 @@ pub fn of_kernel_socket(fd: RawFd) -> Option<SocketAddr> {
     }
 }
 
+/// The address that a kernel listener serves, IPv4 where it serves that: a
+/// wildcard IPv6 socket serves IPv4 too, unless it is told not to (ipv6(7)).
+pub fn of_listener(fd: RawFd) -> Option<SocketAddr> {
+    let local = of_kernel_socket(fd)?;
+    let is_dual = || options::kernel_int(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) == Some(0);
+    if local.is_ipv6() && local.ip().is_unspecified() && is_dual() {
+        return Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port()));
+    }
+    Some(SocketAddr::new(local.ip().to_canonical(), local.port()))
+}
+
 /// The IPv4 address behind an address: its own, or the mapped one.
 pub fn as_v4(address: SocketAddr) -> Option<SocketAddrV4> {
     match address.ip().to_canonical() {
@@ -130,7 +141,8 @@ pub fn as_v4(address: SocketAddr) -> Option<SocketAddrV4> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
 
     const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 7), 6379);
 
@@ -151,6 +163,17 @@ mod tests {
             let Given::Ip(address) = (unsafe { read((&raw const storage).cast(), length) }) else { panic!() };
             assert_eq!((as_v4(address), address.is_ipv6()), (Some(ADDRESS), mapped));
         }
+    }
+
+    #[test]
+    fn a_wildcard_ipv6_listener_serves_ipv4_too() {
+        // Rust's std leaves IPV6_V6ONLY at the system's default, which is off.
+        let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+        let port = listener.local_addr().unwrap().port();
+        let fd = listener.as_raw_fd();
+        assert_eq!(of_listener(fd), Some(SocketAddr::from(([0, 0, 0, 0], port))));
+        let one = TcpListener::bind("[::1]:0").unwrap();
+        assert_eq!(of_listener(one.as_raw_fd()), Some(one.local_addr().unwrap()));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
 fn listen_anew(fd: RawFd, backlog: u32) -> Result<(), Errno> {
     let wanted = table::covers(fd)
         && start::settings().is_some_and(|settings| {
-            address::of_kernel_socket(fd).is_some_and(|local| settings.wants_listener(local))
+            address::of_listener(fd).is_some_and(|local| settings.wants_listener(local))
         })
         && options::is_tcp(fd);
     if wanted {

@@ -65,7 +65,7 @@ pub fn promote_all() -> Result<(), Errno> {
         (0..table::end()).find(is_pending)
     };
     let Some(first) = pending() else { return Ok(()) };
-    let Some(local) = address::of_kernel_socket(first) else { return Ok(()) };
+    let Some(local) = address::of_listener(first) else { return Ok(()) };
     let stack = start::stack(Purpose::Listen(local))?;
     let _alone = start::lock_start();
     let mut result = Ok(());
@@ -87,7 +87,7 @@ pub fn promote_all() -> Result<(), Errno> {
 /// The listener's slot on the stack, or the kernel's when it stays there.
 fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno> {
     let Owner::Pending { backlog } = table::slot(fd).owner() else { return Ok(Slot::KERNEL) };
-    let Some(local) = address::of_kernel_socket(fd) else { return Ok(Slot::KERNEL) };
+    let Some(local) = address::of_listener(fd) else { return Ok(Slot::KERNEL) };
     let decline =
         |why: &str, errno| settings.decline("listener on", local, why, errno).map(|()| Slot::KERNEL);
     let Some(local_v4) = address::as_v4(local) else { return decline("IPv6", Errno::EAFNOSUPPORT) };

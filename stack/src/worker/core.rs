@@ -141,6 +141,10 @@ impl Core {
     fn timer_fired(&mut self, index: u32) {
         let now = self.now;
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        if stream.timer_at.is_none_or(|at| at > now) {
+            // An entry from before the deadline moved forward: another one is armed.
+            return;
+        }
         stream.timer_at = None;
         if stream.connection.next_timer().is_some_and(|at| at <= now) {
             let before = stream.connection.info().timeouts;

@@ -287,3 +287,19 @@ fn a_request_that_came_before_accept_gets_its_long_reply_at_once() {
         assert!(pair.client.lock().queued(client).receive > 10_000);
     }
 }
+
+#[test]
+fn timers_do_not_multiply() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    for _ in 0..200 {
+        pair.client.lock().send(client, b"request", false).unwrap();
+        pair.settle();
+        read_all(&pair.server, server);
+        pair.server.lock().send(server, b"reply", false).unwrap();
+        pair.settle();
+        read_all(&pair.client, client);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(pair.server.lock().wheel.len() < 20, "{} entries", pair.server.lock().wheel.len());
+}

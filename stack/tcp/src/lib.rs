@@ -1,4 +1,80 @@
 //! Sans-IO TCP engine and wire formats.
+//!
+//! This crate is the protocol and nothing else: no sockets, no descriptors, no
+//! threads, no clock, no device, no `unsafe`. Bytes and times go in, segments
+//! and deadlines come out, so that the same code runs in production and under
+//! a deterministic simulator (`tests/simulation.rs`).
+//!
+//! # Driving a connection
+//!
+//! A [`Connection`] is opened with [`Connection::connect`], or with
+//! [`Connection::accept`] from a peer's SYN; LISTEN, ports, accept queues and
+//! the table of connections belong to the caller. Then four verbs carry
+//! everything:
+//!
+//! - [`Connection::on_segment`] takes a segment that arrived; its payload stays
+//!   in the buffer that it arrived in ([`Payload`], [`Chunk`]) until it is read;
+//! - [`Connection::on_timer`] is called when [`Connection::next_timer`] has come;
+//! - [`Connection::poll_transmit`] hands out what has to be sent, segment by
+//!   segment, until it returns `None`. It must be called after everything for
+//!   which [`Connection::wants_transmit`] says so: some timers only start there;
+//! - [`Connection::take_events`] tells what has changed for the program
+//!   (edges), [`Connection::readiness`] what is so (levels), as Linux's
+//!   `tcp_poll` sees it.
+//!
+//! The program's calls ([`Connection::send`], [`Connection::recv`],
+//! [`Connection::close`], …) change state at once and emit nothing either. A
+//! connection whose [`Connection::is_closed`] is true can be dropped; a
+//! segment for one that is gone, or closed, is answered with [`reset_for`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tpa_tcp::{Config, Connection, Instant, Params, initial_sequence};
+//!
+//! let now = Instant::from_micros(0);
+//! let params = Params { isn: initial_sequence(0x1234_5678, now), ts_offset: 42, mss: 1460 };
+//! let mut connection = Connection::<Vec<u8>>::connect(&Arc::new(Config::default()), params, now);
+//! let syn = connection.poll_transmit(now, 1460).expect("the SYN is due");
+//! assert_eq!(syn.options.mss, Some(1460));
+//! assert!(connection.poll_transmit(now, 1460).is_none());
+//! ```
+//!
+//! Many connections' timers live in a [`TimerWheel`]: one entry a connection,
+//! which is asked for its true deadline when the entry fires. Frames are
+//! parsed by [`wire::parse_frame`] and written by [`wire::emit_tcp_frame`].
+//!
+//! # Memory
+//!
+//! An idle connection is its struct, below 1 KiB; the send ring, the receive
+//! queue and the scoreboard grow on demand and are given back after
+//! [`Config::idle_release`] of silence. In between nothing is allocated a
+//! segment. Received payload is charged by the true size of its buffers; when
+//! that exceeds the receive buffer, payload is copied together, so that a
+//! window that was offered never has to be taken back.
+//! [`Connection::copy_out`] does the same for a device that runs out of buffers.
+//!
+//! # What is implemented
+//!
+//! | specification | what of it |
+//! | --- | --- |
+//! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant) and `TCP_CORK`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data stays in line (RFC 6093) |
+//! | RFC 5681, 3465 | slow start, congestion avoidance, fast retransmit, idle restart |
+//! | RFC 6582 | NewReno recovery for peers without SACK |
+//! | RFC 2018, 2883, 6675 | SACK and D-SACK as receiver, a byte-exact scoreboard as sender, reneging |
+//! | RFC 3042 | limited transmit, as a consequence of the pipe |
+//! | RFC 6298 | retransmission timeout, Karn, with Linux's floor of 200 ms |
+//! | RFC 6928 | initial window of ten segments |
+//! | RFC 7323 | window scaling, timestamps, TSecr by Last.ACK.sent, PAWS |
+//! | RFC 9438 | CUBIC |
+//! | RFC 5961 | challenge ACKs for RST, SYN and ACK, rate-limited |
+//! | RFC 1337, 6191 | TIME-WAIT that is neither assassinated nor in the way |
+//! | RFC 6528 | initial sequence numbers, with the caller's keyed hash |
+//! | RFC 2525 2.17 | RST when unread or late data is thrown away |
+//! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
+//!
+//! Defaults are Linux's, see [`Config`]. Not there yet: RACK-TLP, PRR, the undo
+//! of spurious retransmissions, ECN, HyStart++, path MTU discovery, receive
+//! buffer autotuning.
 #![forbid(unsafe_code)]
 
 pub mod config;

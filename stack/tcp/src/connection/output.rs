@@ -11,6 +11,9 @@ use crate::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::{SackBlocks, TcpFlags, TcpOptions};
 
+/// What fits an IP packet behind the longest headers.
+const LARGEST_PAYLOAD: usize = 65_535 - 20 - 60;
+
 /// One segment to send. Addresses and ports are the owner's to add.
 #[derive(Debug, Clone)]
 pub struct Transmit<'a> {
@@ -92,7 +95,7 @@ impl<B: Payload> Connection<B> {
     /// segments are handed out for the device to cut (TSO).
     #[inline]
     pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<Transmit<'_>> {
-        match self.plan(max_payload.clamp(1, u32::MAX as usize) as u32) {
+        match self.plan(max_payload.clamp(1, LARGEST_PAYLOAD) as u32) {
             Some(plan) => Some(self.commit(plan, now)),
             None => {
                 self.nothing_to_send(now);
@@ -148,24 +151,21 @@ impl<B: Payload> Connection<B> {
         if room == 0 || (unsent == 0 && !fin_due) {
             return Err(Blocked::Held);
         }
-        let full = self.segment_payload(self.options_len());
+        let full = self.segment_payload(self.options_len()).min(max_payload);
         let data = |len: u32| Data {
             seq,
             len,
             fin: fin_due && len == unsent && room > len,
             again: false,
-            partial: len % full != 0,
+            partial: !len.is_multiple_of(full),
         };
         if self.pending.contains(Pending::OVERRIDE) {
-            return Ok(data(unsent.min(room).min(full).min(max_payload)));
+            return Ok(data(unsent.min(room).min(full)));
         }
-        let most = if max_payload > u32::from(self.rcv.mss) {
-            (max_payload / full).max(1) * full
-        } else {
-            full.min(max_payload)
-        };
+        let offloads = max_payload > u32::from(self.rcv.mss);
+        let most = if offloads { max_payload - max_payload % full } else { full };
         let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
-        if len % full != 0 && len % max_payload != 0 && !self.may_send_partial(len, unsent, full) {
+        if len % full != 0 && !self.may_send_partial(len, unsent, full) {
             len -= len % full;
             if len == 0 {
                 return Err(Blocked::Held);

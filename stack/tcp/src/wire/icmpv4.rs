@@ -81,3 +81,67 @@ pub fn emit_echo_reply(buf: &mut [u8], header: &EthIpv4Header, echo: &EchoRepr, 
     *head = with_sum(Sum::default().plus(&with_sum([0, 0])).plus(data).checksum());
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{EthernetAddress, Frame, parse_frame};
+    use std::net::Ipv4Addr;
+
+    fn header() -> EthIpv4Header {
+        EthIpv4Header {
+            src_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            dst_mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
+            src: Ipv4Addr::new(10, 0, 0, 1),
+            dst: Ipv4Addr::new(10, 0, 0, 2),
+            tos: 0,
+            ttl: 64,
+        }
+    }
+
+    #[test]
+    fn a_reply_brings_the_data_back() {
+        let mut buf = [0; 200];
+        let echo = EchoRepr { ident: 7, sequence: 9, data: 0..3 };
+        let len = emit_echo_reply(&mut buf, &header(), &echo, b"abc");
+        let Ok(Frame::Icmpv4(frame)) = parse_frame(&buf[..len], ChecksumPolicy::Verify) else {
+            panic!("no ICMP")
+        };
+        assert_eq!((frame.src, frame.dst), (header().src, header().dst));
+        let Icmpv4Message::EchoReply(reply) = frame.message else { panic!("no reply") };
+        assert_eq!((reply.ident, reply.sequence), (7, 9));
+        assert_eq!(&buf[reply.data], b"abc");
+    }
+
+    #[test]
+    fn a_request_is_told_from_a_reply_and_a_wrong_sum_refused() {
+        let mut buf = [0; 200];
+        let echo = EchoRepr { ident: 7, sequence: 9, data: 0..0 };
+        let len = emit_echo_reply(&mut buf, &header(), &echo, b"");
+        buf[34] = TYPE_ECHO_REQUEST;
+        let refused = parse_frame(&buf[..len], ChecksumPolicy::Verify);
+        assert_eq!(refused, Err(WireError::PayloadChecksum));
+        let Ok(Frame::Icmpv4(frame)) = parse_frame(&buf[..len], ChecksumPolicy::Trust) else {
+            panic!("no ICMP")
+        };
+        assert!(matches!(frame.message, Icmpv4Message::EchoRequest(_)));
+    }
+
+    #[test]
+    fn a_packet_that_was_too_big_names_the_mtu() {
+        let mut buf = [0; 200];
+        let echo = EchoRepr { ident: 0, sequence: 1400, data: 0..0 };
+        let len = emit_echo_reply(&mut buf, &header(), &echo, &[1; 28]);
+        (buf[34], buf[35]) = (TYPE_UNREACHABLE, 4);
+        let Ok(Frame::Icmpv4(frame)) = parse_frame(&buf[..len], ChecksumPolicy::Trust) else {
+            panic!("no ICMP")
+        };
+        assert_eq!(frame.message, Icmpv4Message::Unreachable { code: 4, mtu: 1400, original: 42..70 });
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_small_is_left_alone() {
+        let echo = EchoRepr { ident: 0, sequence: 0, data: 0..0 };
+        assert_eq!(emit_echo_reply(&mut [0; 44], &header(), &echo, b"abc"), 0);
+    }
+}

@@ -188,3 +188,102 @@ fn timestamps(values: &[u8; 8]) -> Timestamps {
     let [a, b, c, d, e, f, g, h] = *values;
     Timestamps { tsval: u32::from_be_bytes([a, b, c, d]), tsecr: u32::from_be_bytes([e, f, g, h]) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STAMP: Timestamps = Timestamps { tsval: 0x0102_0304, tsecr: 0x0506_0708 };
+
+    fn syn() -> TcpOptions {
+        TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(7),
+            sack_permitted: true,
+            timestamps: Some(STAMP),
+            ..TcpOptions::default()
+        }
+    }
+
+    #[test]
+    fn a_syn_is_laid_out_like_linuxs() {
+        let wire = [2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 7];
+        assert_eq!(syn().emit().as_slice(), wire);
+        assert_eq!(TcpOptions::parse(&wire), syn());
+    }
+
+    #[test]
+    fn data_has_two_nops_and_the_timestamps() {
+        let options = TcpOptions { timestamps: Some(STAMP), ..TcpOptions::default() };
+        let wire = [1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(options.emit().as_slice(), wire);
+        assert_eq!(TcpOptions::parse(&wire), options);
+    }
+
+    #[test]
+    fn sack_permitted_without_timestamps_is_padded() {
+        let options = TcpOptions { timestamps: None, window_scale: None, ..syn() };
+        assert_eq!(options.emit().as_slice(), [2, 4, 5, 0xb4, 4, 2, 1, 1]);
+    }
+
+    #[test]
+    fn unknown_options_and_wrong_lengths_are_skipped() {
+        let wire = [254, 4, 9, 9, 2, 3, 0, 3, 3, 5, 0, 2, 4, 5, 0xb4];
+        let options = TcpOptions::parse(&wire);
+        assert_eq!((options.mss, options.window_scale), (None, Some(5)));
+    }
+
+    #[test]
+    fn a_length_that_makes_no_sense_ends_the_list() {
+        for bad in [[2, 0, 5, 0xb4], [2, 1, 5, 0xb4], [2, 200, 5, 0xb4]] {
+            let wire = [&[3, 3, 9][..], &bad].concat();
+            let expected = TcpOptions { window_scale: Some(9), ..TcpOptions::default() };
+            assert_eq!(TcpOptions::parse(&wire), expected);
+        }
+    }
+
+    #[test]
+    fn four_blocks_fit_alone_and_three_beside_timestamps() {
+        let block = |n: u32| (SeqNum(n), SeqNum(n + 1));
+        let sack: SackBlocks = (1..5).map(block).collect();
+        let alone = TcpOptions { sack: sack.clone(), ..TcpOptions::default() };
+        assert_eq!(TcpOptions::parse(&alone.emit()), alone);
+        let beside = TcpOptions { timestamps: Some(STAMP), sack, ..TcpOptions::default() };
+        assert_eq!(beside.wire_len(), 40);
+        assert_eq!(TcpOptions::parse(&beside.emit()).sack.as_slice(), &beside.sack[..3]);
+    }
+
+    fn any_options() -> impl Strategy<Value = TcpOptions> {
+        let blocks = proptest::collection::vec(any::<(u32, u32)>(), 0..3);
+        let stamps = any::<Option<(u32, u32)>>();
+        (any::<Option<u16>>(), any::<Option<u8>>(), any::<bool>(), stamps, blocks, any::<bool>()).prop_map(
+            |(mss, window_scale, sack_permitted, stamps, blocks, is_syn)| TcpOptions {
+                mss: mss.filter(|_| is_syn),
+                window_scale: window_scale.filter(|_| is_syn),
+                sack_permitted: sack_permitted && is_syn,
+                timestamps: stamps.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
+                sack: if is_syn {
+                    SackBlocks::new()
+                } else {
+                    blocks.into_iter().map(|(left, right)| (SeqNum(left), SeqNum(right))).collect()
+                },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_is_what_is_parsed(options in any_options()) {
+            let wire = options.emit();
+            prop_assert_eq!(wire.len(), options.wire_len());
+            prop_assert_eq!(wire.len() % 4, 0);
+            prop_assert_eq!(TcpOptions::parse(&wire), options);
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            TcpOptions::parse(&bytes);
+        }
+    }
+}

@@ -112,10 +112,10 @@ impl Endpoint {
     }
 
     pub fn on_timer(&mut self, now: Instant) {
-        if let Some(connection) = &mut self.connection {
-            if connection.next_timer().is_some_and(|at| at <= now) {
-                connection.on_timer(now);
-            }
+        if let Some(connection) = &mut self.connection
+            && connection.next_timer().is_some_and(|at| at <= now)
+        {
+            connection.on_timer(now);
         }
     }
 

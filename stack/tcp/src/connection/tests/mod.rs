@@ -3,6 +3,7 @@
 mod closing;
 mod congestion;
 mod keepalive;
+mod offload;
 mod opening;
 mod receiving;
 mod recovery;
