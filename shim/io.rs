@@ -174,13 +174,9 @@ fn drain(
     if flags & libc::MSG_OOB != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    let more = flags & libc::MSG_MORE != 0;
-    let mut left = buffers.total() - done;
     let mut count = 0;
     for slice in buffers.slices(done) {
-        left -= slice.len();
-        // All but the last buffer have more behind them.
-        match guard.send(stream.handle, slice, more || left > 0) {
+        match guard.send(stream.handle, slice) {
             Ok(part) => {
                 count += part;
                 if part < slice.len() {
@@ -193,7 +189,7 @@ fn drain(
     }
     // Nothing to send still tells whether sending is possible.
     if buffers.total() == 0 {
-        guard.send(stream.handle, &[], more)
+        guard.send(stream.handle, &[])
     } else {
         Ok(count)
     }

@@ -7,6 +7,8 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use crate::device::memif;
+
 /// Descriptors that can be remembered: queues, maps, sockets and port
 /// reservations.
 const CAPACITY: usize = 4096;
@@ -34,17 +36,15 @@ pub fn forget(fd: RawFd) {
 
 /// Whether a descriptor is the stack's own.
 pub fn is_internal(fd: RawFd) -> bool {
-    INTERNAL.iter().any(|place| place.load(Ordering::Relaxed) == fd)
+    INTERNAL.iter().any(|place| place.load(Ordering::Relaxed) == fd) || memif::open_fds().any(|own| own == fd)
 }
 
 /// Closes them all. For a forked child: async-signal-safe.
 pub fn close_all() {
-    for place in &INTERNAL {
-        let fd = place.swap(-1, Ordering::Relaxed);
-        if fd >= 0 {
-            // SAFETY: the descriptor is ours alone, and nothing in the child uses it.
-            unsafe { libc::syscall(libc::SYS_close, fd) };
-        }
+    let noted = INTERNAL.iter().map(|place| place.swap(-1, Ordering::Relaxed)).filter(|&fd| fd >= 0);
+    for fd in noted.chain(memif::open_fds()) {
+        // SAFETY: the descriptor is ours alone, and nothing in the child uses it.
+        unsafe { libc::syscall(libc::SYS_close, fd) };
     }
 }
 

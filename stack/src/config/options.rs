@@ -64,8 +64,8 @@ impl Default for Memif {
             role: MemifRole::Server,
             id: 0,
             secret: None,
-            buffer_size: 2048,
-            ring_size: 1024,
+            buffer_size: 65535,
+            ring_size: 256,
             connect_wait_ms: 3000,
         }
     }

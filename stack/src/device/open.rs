@@ -6,7 +6,7 @@ use dpdk_sys::eal::{EalConfig, Hugepages};
 
 use crate::config::{self, Config, DeviceSpec, InterfaceName, MemifRole};
 use crate::device::fault::{FaultDevice, FaultPlan};
-use crate::device::{Opened, af_xdp, memif};
+use crate::device::{Opened, af_packet, af_xdp, memif, mlx5};
 use crate::host;
 use crate::instance::{Purpose, StartError};
 
@@ -26,8 +26,15 @@ fn open_device(config: &Config, purpose: Purpose) -> Result<Opened, StartError> 
     match &config.device {
         DeviceSpec::Memif => open_memif(config),
         DeviceSpec::AfXdp(name) => open_af_xdp(config, &interface(name, purpose)?),
-        DeviceSpec::Auto => open_af_xdp(config, &interface(&None, purpose)?),
-        other => Err(StartError(format!("not built yet {other:?}"))),
+        DeviceSpec::Mlx5(name) => open_mlx5(config, &interface(name, purpose)?),
+        DeviceSpec::AfPacket(name) => {
+            af_packet::open(&interface(name, purpose)?, config.address.is_some(), &eal_config(config))
+                .map_err(StartError::new)
+        }
+        DeviceSpec::Auto => match interface(&None, purpose)? {
+            interface if mlx5::is_mlx5(&interface) => open_mlx5(config, &interface),
+            interface => open_af_xdp(config, &interface),
+        },
     }
 }
 
@@ -59,6 +66,10 @@ fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, S
         eal: eal_config(config),
     };
     af_xdp::open(interface, &options, config.workers.into()).map_err(StartError::new)
+}
+
+fn open_mlx5(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
+    mlx5::open(interface, &eal_config(config), config.workers.into()).map_err(StartError::new)
 }
 
 fn eal_config(config: &Config) -> EalConfig {

@@ -292,15 +292,16 @@ impl WorkerGuard<'_> {
         Ok(done)
     }
 
-    /// send(2): takes as much of `data` as the send buffer holds. With `more`
-    /// (`MSG_MORE`) a partial segment waits for the rest.
+    /// send(2): takes as much of `data` as the send buffer holds. It leaves with
+    /// the next round or before the next sleep, so that several calls in a row
+    /// fill segments together.
     ///
     /// # Errors
     ///
     /// `EAGAIN` when the buffer is full, `EPIPE` after the end was sent,
     /// `ENOTCONN`, a pending error once.
     #[inline]
-    pub fn send(&mut self, handle: Handle, data: &[u8], more: bool) -> Result<usize, Errno> {
+    pub fn send(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
         let stream = self.core.stream_mut(handle)?;
         if stream.failure != 0 {
             return Err(Errno::from_raw(stream.take_failure()));
@@ -309,9 +310,7 @@ impl WorkerGuard<'_> {
             Ok(0) if !data.is_empty() => Err(Errno::EAGAIN),
             Ok(count) => {
                 self.counters.bytes_sent.add(count as u64);
-                if !more {
-                    self.mark_dirty(handle.index() as u32);
-                }
+                self.mark_dirty(handle.index() as u32);
                 Ok(count)
             }
             Err(SendError::Closed) => Err(Errno::EPIPE),

@@ -110,14 +110,14 @@ fn bytes_go_both_ways_and_the_end_comes_after_them() {
     let mut sent = 0;
     let mut received = Vec::new();
     while received.len() < request.len() {
-        if let Ok(count) = pair.client.lock().send(client, &request[sent..], false) {
+        if let Ok(count) = pair.client.lock().send(client, &request[sent..]) {
             sent += count;
         }
         pair.settle();
         received.extend(read_all(&pair.server, server));
     }
     assert_eq!(received, request);
-    assert_eq!(pair.server.lock().send(server, b"reply", false), Ok(5));
+    assert_eq!(pair.server.lock().send(server, b"reply"), Ok(5));
     pair.server.lock().close(server);
     pair.settle();
     let ready = pair.client.lock().readiness(client);
@@ -185,7 +185,7 @@ fn an_event_set_hears_of_accepts_data_and_the_end() {
     assert!(harvest().is_empty());
     pair.server.lock().watch(set, 4, server, IN | RDHUP, 200).unwrap();
     assert!(harvest().is_empty());
-    pair.client.lock().send(client, b"x", false).unwrap();
+    pair.client.lock().send(client, b"x").unwrap();
     pair.settle();
     assert_eq!(harvest(), [(200, IN)]);
     read_all(&pair.server, server);
@@ -204,7 +204,7 @@ fn a_full_send_buffer_says_so_and_becomes_writable_again() {
     let chunk = vec![7; 65536];
     let mut sent = 0;
     loop {
-        match pair.client.lock().send(client, &chunk, false) {
+        match pair.client.lock().send(client, &chunk) {
             Ok(count) => sent += count,
             Err(errno) => {
                 assert_eq!(errno, Errno::EAGAIN);
@@ -228,7 +228,7 @@ fn a_stale_handle_is_a_bad_descriptor() {
     let (server, _) = pair.connected();
     pair.server.lock().close(server);
     assert_eq!(pair.server.lock().recv(server, &mut [0; 8], false), Err(Errno::EBADF));
-    assert_eq!(pair.server.lock().send(server, b"x", false), Err(Errno::EBADF));
+    assert_eq!(pair.server.lock().send(server, b"x"), Err(Errno::EBADF));
     assert_eq!(pair.server.lock().readiness(server), 0);
 }
 
@@ -245,7 +245,7 @@ fn a_thread_that_sleeps_is_woken_when_another_finds_its_data() {
         nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 1
     };
     assert!(!rings());
-    pair.client.lock().send(client, b"x", false).unwrap();
+    pair.client.lock().send(client, b"x").unwrap();
     pair.settle();
     assert!(rings());
     pair.server.finish_sleep();
@@ -272,7 +272,7 @@ fn a_request_that_came_before_accept_gets_its_long_reply_at_once() {
     let listener = pair.listen(64);
     let clients: Vec<Handle> = (0..50).map(|_| pair.connect()).collect();
     for &client in &clients {
-        pair.client.lock().send(client, b"GET", false).unwrap();
+        pair.client.lock().send(client, b"GET").unwrap();
     }
     pair.settle();
     let reply = vec![9; 65_547];
@@ -280,7 +280,7 @@ fn a_request_that_came_before_accept_gets_its_long_reply_at_once() {
     for &server in &servers {
         pair.server.lock().set_options(server, |options| options.nodelay = true).unwrap();
         assert_eq!(read_all(&pair.server, server), b"GET");
-        assert!(pair.server.lock().send(server, &reply, false).unwrap() > 0);
+        assert!(pair.server.lock().send(server, &reply).unwrap() > 0);
     }
     pair.settle();
     for &client in &clients {
@@ -293,10 +293,10 @@ fn timers_do_not_multiply() {
     let pair = Pair::new();
     let (server, client) = pair.connected();
     for _ in 0..200 {
-        pair.client.lock().send(client, b"request", false).unwrap();
+        pair.client.lock().send(client, b"request").unwrap();
         pair.settle();
         read_all(&pair.server, server);
-        pair.server.lock().send(server, b"reply", false).unwrap();
+        pair.server.lock().send(server, b"reply").unwrap();
         pair.settle();
         read_all(&pair.client, client);
         std::thread::sleep(std::time::Duration::from_millis(1));
