@@ -1,6 +1,7 @@
 //! The line between C and Rust: results become return values and `errno`,
 //! panics become `EIO`.
 
+use std::ffi::c_int;
 use std::fmt::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 
@@ -13,8 +14,10 @@ use crate::real;
 /// return: the value, or -1 with `errno` set. On success `errno` is what it was
 /// before. A panic fails the call with `EIO`; the real function is never tried
 /// after `body` began, since half of its work may be done.
+///
+/// This is the hot form: `body` makes no system call but under [`NoCancel`].
 #[inline]
-pub fn call(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
+pub fn call_hot(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
     let before = Errno::last_raw();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => {
@@ -32,14 +35,44 @@ pub fn call(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
     }
 }
 
-/// [`call`] for functions that return an `int`.
-#[inline]
-pub fn call_int(body: impl FnOnce() -> Result<usize, Errno>) -> i32 {
-    call(body) as i32
+/// [`call_hot`] for a function that returns an `int`, and any `body`.
+pub fn call(body: impl FnOnce() -> Result<usize, Errno>) -> i32 {
+    let _no_cancel = NoCancel::new();
+    call_hot(body) as i32
 }
 
-/// Runs `body` where no call can fail: constructors, exit and fork handlers.
+/// While it lives, a pthread_cancel(3) of the thread is only noted. Our frames
+/// cannot be unwound by it: they hold locks, and Rust cannot catch it.
+pub struct NoCancel(c_int);
+
+impl NoCancel {
+    /// Starts it.
+    pub fn new() -> Self {
+        let mut before = PTHREAD_CANCEL_ENABLE;
+        // SAFETY: a valid state, and room for the former one.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for NoCancel {
+    fn drop(&mut self) {
+        // SAFETY: a state that the function itself has given.
+        unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
+    }
+}
+
+// From <pthread.h>; the libc crate lacks them.
+const PTHREAD_CANCEL_ENABLE: c_int = 0;
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// Runs `body` where no call can fail: exit and fork handlers.
 pub fn shield(body: impl FnOnce()) {
+    let _no_cancel = NoCancel::new();
     // The panic hook has told what there is to tell.
     let _ = catch_unwind(AssertUnwindSafe(body));
 }
@@ -74,7 +107,7 @@ mod tests {
     #[test]
     fn success_leaves_errno_alone() {
         Errno::EXDEV.set();
-        let result = call(|| {
+        let result = call_hot(|| {
             Errno::EAGAIN.set();
             Ok(7)
         });
@@ -83,12 +116,12 @@ mod tests {
 
     #[test]
     fn an_error_is_minus_one_and_errno() {
-        assert_eq!((call_int(|| Err(Errno::EPIPE)), Errno::last()), (-1, Errno::EPIPE));
+        assert_eq!((call(|| Err(Errno::EPIPE)), Errno::last()), (-1, Errno::EPIPE));
     }
 
     #[test]
     fn a_panic_fails_the_call_with_eio() {
-        let result = call(|| panic!("this panic is part of a test"));
+        let result = call_hot(|| panic!("this panic is part of a test"));
         assert_eq!((result, Errno::last()), (-1, Errno::EIO));
     }
 }

@@ -50,7 +50,7 @@ impl State {
     /// something to report.
     #[inline]
     fn is_kernel_due(&self) -> bool {
-        self.waits.fetch_add(1, Ordering::Relaxed) % WAITS_PER_KERNEL_LOOK == 0
+        self.waits.fetch_add(1, Ordering::Relaxed).is_multiple_of(WAITS_PER_KERNEL_LOOK)
     }
 }
 

@@ -2,8 +2,8 @@
 //! kernel until a frame, a timer or one of the program's descriptors wakes it.
 //!
 //! One engine serves every call that can block, from recv(2) to select(2); a
-//! call says what it waits for as a [`Wait`]. Nothing is held while the thread
-//! sleeps, so a thread that is cancelled there leaves nothing behind.
+//! call says what it waits for as a [`Wait`]. No lock is held while the thread
+//! sleeps.
 
 use std::cell::OnceCell;
 use std::ptr::null;
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use smallvec::SmallVec;
 use tpa_stack::{Worker, WorkerGuard, MAX_WAIT_FDS};
 
-use crate::boundary::check;
+use crate::boundary::{check, NoCancel};
 use crate::{real, signals, start};
 
 /// While spinning, rounds of the stack between two looks at the kernel's side,
@@ -105,6 +105,7 @@ pub fn wait<W: Wait>(
     what: &mut W,
     patience: &Patience,
 ) -> Result<Option<W::Outcome>, Errno> {
+    let _no_cancel = NoCancel::new();
     loop {
         if let Some(outcome) = look(workers, what).or_else(|| what.look_at_kernel()) {
             return Ok(Some(outcome));

@@ -6,7 +6,7 @@ use libc::size_t;
 use nix::errno::Errno;
 use redhook::hook;
 
-use crate::boundary::{call_int, check};
+use crate::boundary::{call, check};
 use crate::descriptor;
 use crate::real;
 use crate::stream::Stream;
@@ -18,7 +18,7 @@ hook! {
             // SAFETY: the caller's argument, unchanged.
             return unsafe { real::close(fd) };
         }
-        call_int(|| descriptor::close(fd))
+        call(|| descriptor::close(fd))
     }
 }
 
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) 
     // SAFETY: no pointers.
     let real = |first, last| unsafe { real::close_range(first, last, flags) };
     if closes {
-        call_int(|| descriptor::close_range(first, last, |a, b| check(real(a, b)).map(drop)))
+        call(|| descriptor::close_range(first, last, |a, b| check(real(a, b)).map(drop)))
     } else {
         real(first, last)
     }
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) 
 #[no_mangle]
 pub unsafe extern "C" fn closefrom(first: c_int) {
     let first = first.max(0) as c_uint;
-    call_int(|| {
+    call(|| {
         descriptor::close_range(first, c_uint::MAX, |first, last| {
             // SAFETY: no pointers.
             check(unsafe { real::close_range(first, last, 0) }).map(drop)
@@ -63,14 +63,14 @@ hook! {
         if new < 0 || (table::slot(fd).is_kernel() && table::slot(new).is_plain()) {
             return new;
         }
-        call_int(|| descriptor::adopt_dup(fd, new))
+        call(|| descriptor::adopt_dup(fd, new))
     }
 }
 
 hook! {
     unsafe fn dup2(old: c_int, new: c_int) -> c_int => dup2_hook {
         // SAFETY: the caller's arguments, unchanged.
-        call_int(|| descriptor::dup_over(old, new, || unsafe { real::dup2(old, new) }))
+        call(|| descriptor::dup_over(old, new, || unsafe { real::dup2(old, new) }))
     }
 }
 
@@ -82,7 +82,7 @@ hook! {
         if old == new || flags & !libc::O_CLOEXEC != 0 {
             return real();
         }
-        call_int(|| descriptor::dup_over(old, new, real))
+        call(|| descriptor::dup_over(old, new, real))
     }
 }
 
@@ -118,7 +118,7 @@ fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_
         }
         return result;
     }
-    call_int(|| descriptor::control(fd, command, argument, real))
+    call(|| descriptor::control(fd, command, argument, real))
 }
 
 /// Plain, because it is variadic.
@@ -135,14 +135,14 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: size_t) ->
         return real();
     }
     match (slot.owner(), request) {
-        (_, libc::FIONBIO) => call_int(|| {
+        (_, libc::FIONBIO) => call(|| {
             check(real())?;
             // SAFETY: the kernel has just read this int.
             let on = unsafe { *(argument as *const c_int) } != 0;
             table::set_flag_shared(fd, Flag::NONBLOCK, on);
             Ok(0)
         }),
-        (Owner::Stream(handle), libc::FIONREAD | libc::TIOCOUTQ) => call_int(|| {
+        (Owner::Stream(handle), libc::FIONREAD | libc::TIOCOUTQ) => call(|| {
             let queued = Stream { fd, handle }.queued()?;
             let bytes = if request == libc::FIONREAD { queued.receive } else { queued.send };
             // SAFETY: null, or the program's int.

@@ -11,7 +11,7 @@ use redhook::hook;
 use tpa_stack::Stack;
 
 use super::poll::{limit_of, millis};
-use crate::boundary::call_int;
+use crate::boundary::call;
 use crate::table::{self, Owner};
 use crate::{descriptor, event_set, pending, real};
 
@@ -47,7 +47,7 @@ hook! {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::epoll_ctl(epfd, operation, fd, event) };
         }
-        call_int(|| {
+        call(|| {
             // EPOLL_CTL_DEL ignores the event, which may be anything (epoll_ctl(2)).
             let wanted = operation != libc::EPOLL_CTL_DEL && !event.is_null();
             // SAFETY: not null, and the program's event; it may be unaligned.
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn epoll_pwait2(
     match unsafe { limit_of(timeout) } {
         // SAFETY: the caller's promise.
         Ok(limit) => unsafe { wait(epfd, (events, room), limit, mask, real) },
-        Err(errno) => call_int(|| Err(errno)),
+        Err(errno) => call(|| Err(errno)),
     }
 }
 
@@ -131,7 +131,7 @@ unsafe fn wait(
     real: impl FnOnce() -> c_int,
 ) -> c_int {
     if pending::any() {
-        let promoted = call_int(|| pending::promote_all().map(|()| 0));
+        let promoted = call(|| pending::promote_all().map(|()| 0));
         if promoted < 0 {
             return promoted;
         }
@@ -141,7 +141,7 @@ unsafe fn wait(
         // The stack could not start, or is gone: the kernel's side is all there is.
         return real();
     }
-    call_int(|| {
+    call(|| {
         let room = usize::try_from(room).unwrap_or(0);
         if !(1..=MAX_EVENTS).contains(&room) {
             return Err(Errno::EINVAL);

@@ -6,7 +6,7 @@ use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use nix::errno::Errno;
 use redhook::hook;
 
-use crate::boundary::call;
+use crate::boundary::call_hot;
 use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
 use crate::table::{self, Owner, Slot};
@@ -37,8 +37,8 @@ fn not_kernels(
     ours: impl FnOnce(Stream) -> Result<usize, Errno>,
 ) -> ssize_t {
     match slot.owner() {
-        Owner::Stream(handle) => call(|| ours(Stream { fd, handle })),
-        Owner::Inert => call(|| Err(Errno::EBADF)),
+        Owner::Stream(handle) => call_hot(|| ours(Stream { fd, handle })),
+        Owner::Inert => call_hot(|| Err(Errno::EBADF)),
         // Listeners and event sets: the kernel knows what is wrong with that.
         Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => real(),
     }

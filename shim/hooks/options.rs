@@ -6,7 +6,7 @@ use libc::socklen_t;
 use nix::errno::Errno;
 use redhook::hook;
 
-use crate::boundary::call_int;
+use crate::boundary::call;
 use crate::options::{self, Input, Output};
 use crate::real;
 use crate::stream::Stream;
@@ -21,12 +21,12 @@ hook! {
         length: *mut socklen_t
     ) -> c_int => getsockopt_hook {
         match table::slot(fd).owner() {
-            Owner::Stream(handle) => call_int(|| {
+            Owner::Stream(handle) => call(|| {
                 // SAFETY: the caller's promise.
                 let mut out = unsafe { Output::new(value, length) }?;
                 options::get(Stream { fd, handle }, level, name, &mut out)
             }),
-            Owner::Inert => call_int(|| Err(Errno::EBADF)),
+            Owner::Inert => call(|| Err(Errno::EBADF)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
                 // SAFETY: the caller's arguments, unchanged.
                 unsafe { real::getsockopt(fd, level, name, value, length) }
@@ -46,17 +46,17 @@ hook! {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { real::setsockopt(fd, level, name, value, length) };
         match table::slot(fd).owner() {
-            Owner::Stream(handle) => call_int(|| {
+            Owner::Stream(handle) => call(|| {
                 // SAFETY: the caller's promise.
                 options::set(Stream { fd, handle }, level, name, unsafe { Input::new(value, length) }?)
             }),
-            Owner::Listener(handle) => call_int(|| {
+            Owner::Listener(handle) => call(|| {
                 Errno::result(real())?;
                 // SAFETY: the caller's promise.
                 options::follow(Stream { fd, handle }, level, name, unsafe { Input::new(value, length) }?);
                 Ok(0)
             }),
-            Owner::Inert => call_int(|| Err(Errno::EBADF)),
+            Owner::Inert => call(|| Err(Errno::EBADF)),
             Owner::Kernel | Owner::Pending { .. } | Owner::Set(_) => {
                 table::note(fd, Slot::OPTIONED);
                 real()

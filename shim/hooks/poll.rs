@@ -8,7 +8,7 @@ use libc::{fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 use nix::errno::Errno;
 use redhook::hook;
 
-use crate::boundary::call_int;
+use crate::boundary::call;
 use crate::polling::{self, Selected};
 use crate::real;
 
@@ -58,7 +58,7 @@ hook! {
     unsafe fn poll(fds: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => poll_hook {
         // SAFETY: the caller's promise.
         match unsafe { ours(fds, count) } {
-            Some(fds) => call_int(|| polling::poll(fds, millis(timeout), null())),
+            Some(fds) => call(|| polling::poll(fds, millis(timeout), null())),
             // SAFETY: the caller's arguments, unchanged.
             None => unsafe { real::poll(fds, count, timeout) },
         }
@@ -75,7 +75,7 @@ hook! {
         // SAFETY: the caller's promise.
         match unsafe { ours(fds, count) } {
             // SAFETY: the caller's promise.
-            Some(fds) => call_int(|| polling::poll(fds, unsafe { limit_of(timeout) }?, mask)),
+            Some(fds) => call(|| polling::poll(fds, unsafe { limit_of(timeout) }?, mask)),
             // SAFETY: the caller's arguments, unchanged.
             None => unsafe { real::ppoll(fds, count, timeout, mask) },
         }
@@ -129,7 +129,7 @@ hook! {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::select(count, read, write, except, timeout) };
         };
-        call_int(|| {
+        call(|| {
             // SAFETY: the caller's promise.
             let timeout = unsafe { timeout.as_mut() };
             let limit = timeout.as_deref().map(limit_of_timeval).transpose()?;
@@ -161,7 +161,7 @@ hook! {
             return unsafe { real::pselect(count, read, write, except, timeout, mask) };
         };
         // SAFETY: the caller's promise.
-        call_int(|| unsafe { sets.wait(fds, limit_of(timeout)?, mask) })
+        call(|| unsafe { sets.wait(fds, limit_of(timeout)?, mask) })
     }
 }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use redhook::hook;
 
 use crate::address;
-use crate::boundary::call_int;
+use crate::boundary::call;
 use crate::descriptor;
 use crate::listener::{self, Peer};
 use crate::stream::{self, Stream};
@@ -33,7 +33,7 @@ hook! {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::listen(fd, backlog) };
         }
-        call_int(|| listener::listen(fd, backlog))
+        call(|| listener::listen(fd, backlog))
     }
 }
 
@@ -74,7 +74,7 @@ hook! {
 ///
 /// As accept4(2).
 unsafe fn accept_ours(fd: c_int, peer: Peer, flags: c_int) -> c_int {
-    call_int(|| {
+    call(|| {
         if matches!(table::slot(fd).owner(), Owner::Pending { .. }) {
             pending::promote_all()?;
         }
@@ -105,7 +105,7 @@ hook! {
         match table::slot(fd).owner() {
             Owner::Kernel => {
                 let mut kernels = false;
-                let result = call_int(|| stream::connect(fd, given).unwrap_or_else(|| {
+                let result = call(|| stream::connect(fd, given).unwrap_or_else(|| {
                     kernels = true;
                     Ok(0)
                 }));
@@ -115,8 +115,8 @@ hook! {
                 descriptor::forget_facts(fd);
                 real()
             }
-            Owner::Stream(handle) => call_int(|| Stream { fd, handle }.connect_again(given)),
-            Owner::Inert => call_int(|| Err(Errno::EBADF)),
+            Owner::Stream(handle) => call(|| Stream { fd, handle }.connect_again(given)),
+            Owner::Inert => call(|| Err(Errno::EBADF)),
             Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => real(),
         }
     }
@@ -125,8 +125,8 @@ hook! {
 hook! {
     unsafe fn shutdown(fd: c_int, how: c_int) -> c_int => shutdown_hook {
         match table::slot(fd).owner() {
-            Owner::Stream(handle) => call_int(|| Stream { fd, handle }.shutdown(how)),
-            Owner::Inert => call_int(|| Err(Errno::ENOTCONN)),
+            Owner::Stream(handle) => call(|| Stream { fd, handle }.shutdown(how)),
+            Owner::Inert => call(|| Err(Errno::ENOTCONN)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
                 // SAFETY: the caller's arguments, unchanged.
                 unsafe { real::shutdown(fd, how) }
@@ -138,13 +138,13 @@ hook! {
 hook! {
     unsafe fn getsockname(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int => getsockname_hook {
         match table::slot(fd).owner() {
-            Owner::Stream(handle) => call_int(|| {
+            Owner::Stream(handle) => call(|| {
                 let stream = Stream { fd, handle };
                 let local = stream.local_address()?;
                 // SAFETY: the caller's promise.
                 unsafe { address::write(address, length, local, stream.is_mapped()) }.map(|()| 0)
             }),
-            Owner::Inert => call_int(|| Err(Errno::ENOTCONN)),
+            Owner::Inert => call(|| Err(Errno::ENOTCONN)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
                 // SAFETY: the caller's arguments, unchanged.
                 unsafe { real::getsockname(fd, address, length) }
@@ -156,13 +156,13 @@ hook! {
 hook! {
     unsafe fn getpeername(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int => getpeername_hook {
         match table::slot(fd).owner() {
-            Owner::Stream(handle) => call_int(|| {
+            Owner::Stream(handle) => call(|| {
                 let stream = Stream { fd, handle };
                 let peer = stream.peer_address()?;
                 // SAFETY: the caller's promise.
                 unsafe { address::write(address, length, peer, stream.is_mapped()) }.map(|()| 0)
             }),
-            Owner::Inert => call_int(|| Err(Errno::ENOTCONN)),
+            Owner::Inert => call(|| Err(Errno::ENOTCONN)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
                 // SAFETY: the caller's arguments, unchanged.
                 unsafe { real::getpeername(fd, address, length) }

@@ -5,6 +5,7 @@
 //! stack and of the kernel say which way the bytes went: that a program works
 //! proves nothing, since it would work on the kernel as well.
 
+mod bystanders;
 mod death;
 mod fallback;
 mod harness;

@@ -25,11 +25,11 @@ pub fn load() -> Result<Option<Config>, ConfigError> {
     load_with(|name| std::env::var_os(name), &PLACES.map(PathBuf::from))
 }
 
-/// [`load`] with another environment and other places.
+/// [`load()`] with another environment and other places.
 ///
 /// # Errors
 ///
-/// As [`load`].
+/// As [`load()`].
 pub fn load_with(
     variable: impl Fn(&'static str) -> Option<OsString>,
     places: &[PathBuf],

@@ -1,7 +1,7 @@
 //! The configuration: what `tpa.conf` and the environment say, and the policy
 //! that decides by it which sockets leave the kernel.
 //!
-//! [`load`] finds and reads it; [`Config`] is the result, one field an option,
+//! [`load()`] finds and reads it; [`Config`] is the result, one field an option,
 //! and `conf/tpa.conf` its commented list; [`Policy`] answers for one socket.
 //! Nothing here panics on any input: a wrong configuration is a
 //! [`ConfigError`] that names the place and what was meant.

@@ -54,7 +54,7 @@ impl Stage {
         Self::with(device, "")
     }
 
-    /// With further lines at the end of both configurations.
+    /// With further lines in the server's configuration.
     pub fn with(device: Device, further: &str) -> Self {
         let (server, client) = Namespace::pair(VETH_SERVER, VETH_CLIENT);
         let work = Work::new();
@@ -65,7 +65,7 @@ impl Stage {
             }
             Device::Memif(role) => {
                 let socket = work.path().join("memif.sock");
-                let config = |lists: &str, address: &str, role: &str| {
+                let config = |lists: &str, address: &str, role: &str, further: &str| {
                     format!(
                         "strict = true\n{lists}\ndevice = 'memif'\naddress = '{address}/24'\n{further}\n\
                          [memif]\nsocket = '{}'\nrole = '{role}'\n",
@@ -73,8 +73,8 @@ impl Stage {
                     )
                 };
                 let (ours, theirs) = role.of_both();
-                let server = config(&format!("listen = [{PORT}]"), MEMIF_SERVER, ours);
-                let client = config(&format!("connect = [{PORT}]"), MEMIF_CLIENT, theirs);
+                let server = config(&format!("listen = [{PORT}]"), MEMIF_SERVER, ours, further);
+                let client = config(&format!("connect = [{PORT}]"), MEMIF_CLIENT, theirs, "");
                 (work.write("server.conf", server), Some(work.write("client.conf", client)))
             }
         };

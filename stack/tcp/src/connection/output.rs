@@ -180,11 +180,14 @@ impl<B: Payload> Connection<B> {
     fn congestion_room(&self, unsent: u32, full: u32) -> Result<u32, Blocked> {
         let pipe = self.pipe();
         let room = self.window.cwnd.saturating_sub(pipe);
-        match room {
-            _ if room >= unsent => Ok(unsent),
-            _ if room >= full => Ok(room - room % full),
-            _ if pipe == 0 => Ok(full),
-            _ => Err(Blocked::Congestion),
+        if room >= unsent {
+            Ok(unsent)
+        } else if room >= full {
+            Ok(room - room % full)
+        } else if pipe == 0 {
+            Ok(full)
+        } else {
+            Err(Blocked::Congestion)
         }
     }
 
@@ -193,7 +196,7 @@ impl<B: Payload> Connection<B> {
     fn may_send_partial(&self, len: u32, unsent: u32, full: u32) -> bool {
         if len < unsent {
             // Cut short by the peer's window: only when it can hardly open further.
-            return len > full || len >= self.snd.max_wnd / 2;
+            return len < full && len >= self.snd.max_wnd / 2;
         }
         if self.flags.contains(Flags::WRITE_SHUT) {
             return true;
@@ -229,8 +232,8 @@ impl<B: Payload> Connection<B> {
         let waits = self.has_unsent();
         self.recovery.cwnd_limited =
             waits && matches!(self.plan_new(u32::from(self.rcv.mss)), Err(Blocked::Congestion));
-        if waits && self.flight.is_empty() && !self.timers.retransmit_armed() {
-            self.arm_persist(now);
+        if waits && !self.timers.retransmit_armed() {
+            if self.flight.is_empty() { self.arm_persist(now) } else { self.arm_retransmit(now) }
         }
     }
 

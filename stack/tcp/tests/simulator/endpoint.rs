@@ -26,8 +26,8 @@ pub struct Plan {
     /// Reads nothing before this much virtual time has passed.
     pub sleeps: Duration,
     pub nodelay: bool,
-    /// Shuts its sending side down when it has written all, instead of waiting
-    /// for the peer's end first.
+    /// Shuts its sending side down as soon as it has written all, instead of
+    /// when it has read all as well.
     pub half_close: bool,
 }
 
@@ -164,24 +164,21 @@ impl Endpoint {
     }
 
     fn act(&mut self, now: Instant) -> Result<(), String> {
-        self.write(now)?;
+        self.write()?;
         self.read()?;
-        let finished = self.written == self.plan.writes;
+        let written = self.written == self.plan.writes;
+        let all_read = self.plan.half_close || self.read == self.expects;
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        if finished && self.plan.half_close && connection.readiness().contains(Readiness::WRITABLE) {
-            connection.shutdown_write(now);
-        }
-        if finished && self.read_end {
+        if written && self.read_end {
             connection.close(now);
             self.closed = true;
-        } else if finished && !self.plan.half_close && self.read == self.expects && self.expects > 0 {
-            // Both sides know how much there is: the FIN can go first.
+        } else if written && all_read && connection.readiness().contains(Readiness::WRITABLE) {
             connection.shutdown_write(now);
         }
         Ok(())
     }
 
-    fn write(&mut self, _now: Instant) -> Result<(), String> {
+    fn write(&mut self) -> Result<(), String> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let size = self.random.between(1, self.plan.write_size as u64) as usize;
         let size = size.min(self.plan.writes - self.written);

@@ -63,6 +63,16 @@ fn a_smaller_path_cuts_further() {
 }
 
 #[test]
+fn a_window_in_between_is_rounded_down_to_segments() {
+    let mut connection = open(1000);
+    let mut update = segment(1, 1, TcpFlags::ACK, 0);
+    update.window = 2500;
+    connection.on_segment(&update, None, NOW);
+    connection.send(&[0; 4000]).expect("open");
+    assert_eq!(lengths(&mut connection, 4000), [2000]);
+}
+
+#[test]
 fn what_was_sent_in_one_piece_is_sent_again_in_segments() {
     let mut connection = open(1000);
     connection.send(&[0; 4000]).expect("open");
