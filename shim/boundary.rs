@@ -16,8 +16,25 @@ use crate::real;
 /// after `body` began, since half of its work may be done.
 ///
 /// This is the hot form: `body` makes no system call but under [`NoCancel`].
-#[inline]
-pub fn call_hot(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
+///
+/// A C function itself, out of line: it cannot unwind, so a hook around it needs
+/// no landing pad and saves no registers on its way to the kernel.
+#[inline(never)]
+#[allow(improper_ctypes_definitions)] // Only ever called from Rust.
+pub extern "C" fn call_hot<B: FnOnce() -> Result<usize, Errno>>(body: B) -> isize {
+    run(body)
+}
+
+/// [`call_hot`] for a function that returns an `int`, and any `body`.
+#[inline(never)]
+#[allow(improper_ctypes_definitions)] // Only ever called from Rust.
+pub extern "C" fn call<B: FnOnce() -> Result<usize, Errno>>(body: B) -> i32 {
+    let _no_cancel = NoCancel::new();
+    run(body) as i32
+}
+
+#[inline(always)]
+fn run(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
     let before = Errno::last_raw();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => {
@@ -33,12 +50,6 @@ pub fn call_hot(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
             -1
         }
     }
-}
-
-/// [`call_hot`] for a function that returns an `int`, and any `body`.
-pub fn call(body: impl FnOnce() -> Result<usize, Errno>) -> i32 {
-    let _no_cancel = NoCancel::new();
-    call_hot(body) as i32
 }
 
 /// While it lives, a pthread_cancel(3) of the thread is only noted. Our frames

@@ -118,7 +118,7 @@ pub fn resolve_all() {
 }
 
 #[cold]
-fn resolve(index: usize) -> *mut c_void {
+extern "C" fn resolve(index: usize) -> *mut c_void {
     // SAFETY: the name ends with NUL; RTLD_NEXT needs nothing else.
     let mut address = unsafe { libc::dlsym(libc::RTLD_NEXT, NAMES[index].as_ptr().cast::<c_char>()) };
     if address.is_null() {

@@ -9,7 +9,7 @@ use redhook::hook;
 use crate::boundary::call_hot;
 use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
-use crate::table::{self, Owner, Slot};
+use crate::table::{self, Owner};
 use crate::{io, real};
 
 /// Runs `ours` for a connection of the stack, and `real` for all else. Closures
@@ -22,22 +22,10 @@ fn either(
 ) -> ssize_t {
     let slot = table::slot(fd);
     if slot.is_kernel() {
-        real()
-    } else {
-        not_kernels(fd, slot, real, ours)
+        return real();
     }
-}
-
-/// A function of its own, so that the way to the kernel saves no registers for it.
-#[inline(never)]
-fn not_kernels(
-    fd: c_int,
-    slot: Slot,
-    real: impl FnOnce() -> ssize_t,
-    ours: impl FnOnce(Stream) -> Result<usize, Errno>,
-) -> ssize_t {
     match slot.owner() {
-        Owner::Stream(handle) => call_hot(|| ours(Stream { fd, handle })),
+        Owner::Stream(handle) => call_hot(move || ours(Stream { fd, handle })),
         Owner::Inert => call_hot(|| Err(Errno::EBADF)),
         // Listeners and event sets: the kernel knows what is wrong with that.
         Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => real(),

@@ -69,23 +69,36 @@ impl Stream {
         if failure != 0 { failure } else { error }
     }
 
-    /// Brings the connection in line with the options.
-    pub fn apply_options(&mut self, now: Instant) {
+    /// Brings the connection in line with the options that differ from those
+    /// before. (Setting one anew has effects: it restarts keepalive's clock.)
+    pub fn apply_options(&mut self, before: &SocketOptions, now: Instant) {
         let (connection, options) = (&mut self.connection, &self.options);
-        connection.set_nodelay(options.nodelay);
-        connection.set_cork(options.cork);
-        connection.set_quickack(options.quickack);
-        let keepalive = options.keepalive.then_some(tpa_tcp::Keepalive {
-            idle: Duration::from_secs(options.keep_idle.into()),
-            interval: Duration::from_secs(options.keep_intvl.into()),
-            count: options.keep_cnt,
-        });
-        connection.set_keepalive(keepalive, now);
-        connection.set_user_timeout(Duration::from_millis(options.user_timeout_ms.into()));
-        if let Some(bytes) = options.sndbuf {
+        if options.nodelay != before.nodelay {
+            connection.set_nodelay(options.nodelay);
+        }
+        if options.cork != before.cork {
+            connection.set_cork(options.cork);
+        }
+        if options.quickack != before.quickack {
+            connection.set_quickack(options.quickack);
+        }
+        let keepalive = |options: &SocketOptions| {
+            options.keepalive.then_some(tpa_tcp::Keepalive {
+                idle: Duration::from_secs(options.keep_idle.into()),
+                interval: Duration::from_secs(options.keep_intvl.into()),
+                count: options.keep_cnt,
+            })
+        };
+        if keepalive(options) != keepalive(before) {
+            connection.set_keepalive(keepalive(options), now);
+        }
+        if options.user_timeout_ms != before.user_timeout_ms {
+            connection.set_user_timeout(Duration::from_millis(options.user_timeout_ms.into()));
+        }
+        if let Some(bytes) = options.sndbuf.filter(|_| options.sndbuf != before.sndbuf) {
             connection.set_sndbuf(bytes as usize);
         }
-        if let Some(bytes) = options.rcvbuf {
+        if let Some(bytes) = options.rcvbuf.filter(|_| options.rcvbuf != before.rcvbuf) {
             connection.set_rcvbuf(bytes as usize);
         }
     }
@@ -240,6 +253,9 @@ impl WorkerGuard<'_> {
     #[inline]
     pub fn recv(&mut self, handle: Handle, buf: &mut [u8], peek: bool) -> Result<usize, Errno> {
         let stream = self.core.stream_mut(handle)?;
+        if stream.failure != 0 {
+            return Err(Errno::from_raw(stream.take_failure()));
+        }
         let result = if peek {
             match stream.connection.peek(0, buf) {
                 0 => stream.connection.recv(&mut []),
@@ -249,7 +265,6 @@ impl WorkerGuard<'_> {
             stream.connection.recv(buf)
         };
         match result {
-            Ok(0) if stream.failure != 0 => Err(Errno::from_raw(stream.take_failure())),
             Ok(count) => {
                 if !peek {
                     self.after_read(handle, count);
@@ -477,8 +492,9 @@ impl WorkerGuard<'_> {
         match self.sockets.get_mut(handle) {
             Some(Socket::Listener(listener)) => change(&mut listener.options),
             Some(Socket::Stream(stream)) => {
+                let before = stream.options.clone();
                 change(&mut stream.options);
-                stream.apply_options(now);
+                stream.apply_options(&before, now);
                 self.settle(handle.index() as u32);
                 self.transmit();
             }

@@ -10,6 +10,7 @@ use tpa_tcp::wire::{
 };
 use tpa_tcp::{Chunk, Connection, Params, SeqNum, State, reset_for};
 
+use crate::options::SocketOptions;
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;
 use crate::worker::interest::Watches;
@@ -86,6 +87,22 @@ impl Core {
         }
     }
 
+    /// A SYN that may take the place of a connection in TIME-WAIT (RFC 6191).
+    fn reuse_flow(&mut self, index: u32, frame: &TcpFrame, key: FlowKey) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let floor = stream.connection.next_isn_after();
+        let listener = self.listener_for(frame.dst, frame.tcp.dst_port);
+        let Some(listener) = listener else { return self.send_reset(frame) };
+        self.flows.remove(&key);
+        if let Some(Socket::Stream(stream)) = self.sockets.at(index)
+            && stream.owner == Owner::Nobody
+        {
+            stream.connection.abort(self.now);
+            self.settle(index);
+        }
+        self.open_passively(listener, frame, key, Some(floor));
+    }
+
     fn input_unknown_flow(&mut self, frame: &TcpFrame, key: FlowKey) {
         if !self.identity.owns(frame.dst) {
             return self.counters.rx_not_ours.add(1);
@@ -148,7 +165,7 @@ impl Core {
 
     /// Puts a stream into the table and the flow map, with its options applied.
     pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
-        stream.apply_options(self.now);
+        stream.apply_options(&SocketOptions::default(), self.now);
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
         self.flows.insert(key, index);
         self.counters.connections_now.set(self.flows.len() as u64);

@@ -303,3 +303,39 @@ fn timers_do_not_multiply() {
     }
     assert!(pair.server.lock().wheel.len() < 20, "{} entries", pair.server.lock().wheel.len());
 }
+
+#[test]
+fn a_client_port_in_time_wait_can_be_used_again_at_once() {
+    let pair = Pair::new();
+    let listener = pair.listen(16);
+    let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 2), 40_000);
+    let open = || {
+        let client = pair.client.lock().connect(Some(local), SERVER, SocketOptions::default()).unwrap();
+        pair.settle();
+        assert_eq!(pair.client.lock().connect_state(client), ConnectState::Connected);
+        (pair.server.lock().accept(listener).unwrap(), client)
+    };
+    let (server, client) = open();
+    // The server closes first, so that TIME-WAIT is at its end.
+    pair.server.lock().close(server);
+    pair.settle();
+    pair.client.lock().close(client);
+    pair.settle();
+    let (server, client) = open();
+    pair.client.lock().send(client, b"again").unwrap();
+    pair.settle();
+    assert_eq!(read_all(&pair.server, server), b"again");
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_is_no_route_to_host() {
+    let pair = Pair::new();
+    let nobody = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 99), 6379);
+    let client = pair.client.lock().connect(None, nobody, SocketOptions::default()).unwrap();
+    for _ in 0..4 {
+        std::thread::sleep(std::time::Duration::from_millis(1010));
+        pair.settle();
+    }
+    assert_eq!(pair.client.lock().connect_state(client), ConnectState::Failed);
+    assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Err(Errno::EHOSTUNREACH));
+}
