@@ -28,11 +28,11 @@ const SINK: u8 = 0;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, peer, socket, role, ring_size, buffer_size] = &arguments[..] {
-        if peer == "peer" {
-            let role = if role == "server" { Role::Server } else { Role::Client };
-            return serve(open_device(Path::new(socket), role, ring_size, buffer_size));
-        }
+    if let [_, peer, socket, role, ring_size, buffer_size] = &arguments[..]
+        && peer == "peer"
+    {
+        let role = if role == "server" { Role::Server } else { Role::Client };
+        return serve(open_device(Path::new(socket), role, ring_size, buffer_size));
     }
     let argument = |index: usize, default: &str| arguments.get(index).map_or(default, |text| text).to_owned();
     let (ring_size, buffer_size) = (argument(1, "256"), argument(2, "65535"));

@@ -26,8 +26,10 @@ const DEVICE_TICK: Duration = Duration::from_millis(500);
 pub fn spawn(stack: &'static Stack) -> std::io::Result<()> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let spawned =
-        std::thread::Builder::new().name("tpa-control".into()).stack_size(256 * 1024).spawn(move || run(stack));
+    let spawned = std::thread::Builder::new()
+        .name("tpa-control".into())
+        .stack_size(256 * 1024)
+        .spawn(move || run(stack));
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     spawned.map(drop)
 }

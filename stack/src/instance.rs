@@ -67,7 +67,8 @@ impl Stack {
         STARTED
             .get_or_init(|| {
                 let stack: &'static Stack = Box::leak(Box::new(Self::build(config, program, purpose)?));
-                control::spawn(stack).map_err(|e| StartError(format!("cannot start the control thread: {e}")))?;
+                control::spawn(stack)
+                    .map_err(|e| StartError(format!("cannot start the control thread: {e}")))?;
                 RUNNING.store(std::ptr::from_ref(stack).cast_mut(), Ordering::Release);
                 log::info!("running on {}", stack.device);
                 Ok(stack)
@@ -89,7 +90,10 @@ impl Stack {
             }
             (None, Some(ifindex)) => Network::Kernel { ifindex, addresses: Default::default() },
             (None, None) => {
-                return Err(StartError(format!("device {} needs an `address` in the configuration", info.name)));
+                return Err(StartError(format!(
+                    "device {} needs an `address` in the configuration",
+                    info.name
+                )));
             }
         };
         let identity = Arc::new(Identity {

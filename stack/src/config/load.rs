@@ -22,7 +22,7 @@ const PLACES: [&str; 2] = ["./tpa.conf", "/etc/tpa/tpa.conf"];
 ///
 /// The file is there and cannot be read, or it or a variable is wrong.
 pub fn load() -> Result<Option<Config>, ConfigError> {
-    load_with(|name| std::env::var_os(name), &PLACES.map(PathBuf::from))
+    load_with(std::env::var_os, &PLACES.map(PathBuf::from))
 }
 
 /// [`load()`] with another environment and other places.

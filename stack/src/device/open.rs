@@ -118,7 +118,9 @@ fn interface_for_listener(address: Ipv4Addr) -> Result<host::Interface, StartErr
         .filter(|interface| interface.up && !interface.is_loopback && !interface.addresses.is_empty())
         .collect();
     match candidates.len() {
-        0 => Err(StartError::new("device \"auto\": no interface beside loopback is up and has an IPv4 address")),
+        0 => Err(StartError::new(
+            "device \"auto\": no interface beside loopback is up and has an IPv4 address",
+        )),
         1 => Ok(candidates.remove(0)),
         _ => {
             // Any address outside: only the default route matches it.

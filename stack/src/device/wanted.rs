@@ -73,7 +73,7 @@ impl Wanted {
 
 /// Refuses a block that does not begin where blocks begin.
 pub(crate) fn check_block(first: u16) -> io::Result<()> {
-    if first % PORT_BLOCK == 0 { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    if first.is_multiple_of(PORT_BLOCK) { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 #[cfg(test)]

@@ -231,8 +231,7 @@ impl WorkerGuard<'_> {
     fn take_port(&mut self, source: Ipv4Addr, wanted: u16, remote: SocketAddrV4) -> Result<u16, Errno> {
         let core = &mut *self.core;
         let flows = &core.flows;
-        let in_use =
-            |port| flows.contains_key(&FlowKey::new(source, port, *remote.ip(), remote.port()));
+        let in_use = |port| flows.contains_key(&FlowKey::new(source, port, *remote.ip(), remote.port()));
         let steering = core.identity.steering.as_deref();
         if wanted == 0 {
             core.ports.allocate(steering, in_use).map_err(|_| Errno::EADDRNOTAVAIL)
@@ -397,7 +396,8 @@ impl WorkerGuard<'_> {
         }
         core.abandon_queue(&mut listener);
         for other in core.sockets.indices() {
-            if matches!(core.sockets.at(other), Some(Socket::Stream(s)) if s.owner == Owner::Handshake(handle)) {
+            if matches!(core.sockets.at(other), Some(Socket::Stream(s)) if s.owner == Owner::Handshake(handle))
+            {
                 core.abort_unowned(other);
             }
         }

@@ -62,6 +62,9 @@ impl Core {
         if stream.owner == Owner::Nobody && stream.connection.may_reuse(tcp) {
             return self.reopen(index, &frame, key);
         }
+        if stream.connection.is_closed() {
+            return self.send_reset(&frame);
+        }
         if tcp.flags.contains(TcpFlags::RST) {
             self.counters.resets_received.add(1);
         }
@@ -79,28 +82,13 @@ impl Core {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
         let isn = stream.connection.next_isn_after();
         stream.connection.abort(self.now);
-        self.bury_if_done(index);
+        self.flows.remove(&key);
+        self.settle(index);
         if let Some(listener) = self.listener_for(frame.dst, frame.tcp.dst_port) {
             self.open_passively(listener, frame, key, Some(isn));
         } else {
             self.send_reset(frame);
         }
-    }
-
-    /// A SYN that may take the place of a connection in TIME-WAIT (RFC 6191).
-    fn reuse_flow(&mut self, index: u32, frame: &TcpFrame, key: FlowKey) {
-        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
-        let floor = stream.connection.next_isn_after();
-        let listener = self.listener_for(frame.dst, frame.tcp.dst_port);
-        let Some(listener) = listener else { return self.send_reset(frame) };
-        self.flows.remove(&key);
-        if let Some(Socket::Stream(stream)) = self.sockets.at(index)
-            && stream.owner == Owner::Nobody
-        {
-            stream.connection.abort(self.now);
-            self.settle(index);
-        }
-        self.open_passively(listener, frame, key, Some(floor));
     }
 
     fn input_unknown_flow(&mut self, frame: &TcpFrame, key: FlowKey) {
@@ -123,13 +111,7 @@ impl Core {
         find(address).or_else(|| find(Ipv4Addr::UNSPECIFIED))
     }
 
-    fn open_passively(
-        &mut self,
-        listener_index: u32,
-        frame: &TcpFrame,
-        key: FlowKey,
-        isn: Option<SeqNum>,
-    ) {
+    fn open_passively(&mut self, listener_index: u32, frame: &TcpFrame, key: FlowKey, isn: Option<SeqNum>) {
         let Some(listener_handle) = self.sockets.handle_at(listener_index) else { return };
         let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) else { return };
         if listener.is_full() {

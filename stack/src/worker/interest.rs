@@ -253,7 +253,11 @@ mod tests {
         Handle::new(0, index, 1)
     }
 
-    fn harvest(interest: &mut Interest, room: usize, readiness: impl FnMut(Handle) -> u32) -> Vec<(u32, u64)> {
+    fn harvest(
+        interest: &mut Interest,
+        room: usize,
+        readiness: impl FnMut(Handle) -> u32,
+    ) -> Vec<(u32, u64)> {
         let mut out = vec![libc::epoll_event { events: 0, u64: 0 }; room];
         let count = interest.harvest(SET, &mut out, readiness);
         out[..count].iter().map(|event| (event.events, event.u64)).collect()
@@ -314,10 +318,7 @@ mod tests {
         let (mut interest, mut watches) = (Interest::default(), Watches::new());
         interest.add(SET, 5, handle(0), (0, 7), &mut watches, 0).unwrap();
         interest.notify(&watches, libc::EPOLLHUP as u32);
-        assert_eq!(
-            harvest(&mut interest, 8, |_| IN | libc::EPOLLHUP as u32),
-            [(libc::EPOLLHUP as u32, 7)]
-        );
+        assert_eq!(harvest(&mut interest, 8, |_| IN | libc::EPOLLHUP as u32), [(libc::EPOLLHUP as u32, 7)]);
     }
 
     #[test]

@@ -33,8 +33,8 @@ use crate::clock;
 use crate::device::Arm;
 
 pub use calls::{ConnectState, Queued};
-pub(crate) use core::Parts;
 use core::Core;
+pub(crate) use core::Parts;
 use socket::Socket;
 
 /// Descriptors that [`Worker::wait_fds`] may return.
@@ -210,9 +210,10 @@ impl WorkerGuard<'_> {
     pub(crate) fn begin_sleep(&mut self, sleeper: Sleeper) -> Result<Option<Duration>, Busy> {
         self.now();
         self.core.transmit();
-        let mut limit = self.core.next_deadline().map(|at| {
-            Duration::from_micros(at.as_micros().saturating_sub(self.core.now.as_micros()))
-        });
+        let mut limit = self
+            .core
+            .next_deadline()
+            .map(|at| Duration::from_micros(at.as_micros().saturating_sub(self.core.now.as_micros())));
         if limit == Some(Duration::ZERO) {
             return Err(Busy);
         }

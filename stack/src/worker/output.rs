@@ -172,7 +172,13 @@ impl Core {
     }
 
     /// Sends one segment that belongs to no stream.
-    pub fn emit_alone(&mut self, from: SocketAddrV4, to: SocketAddrV4, mac: EthernetAddress, segment: &Transmit<'_>) {
+    pub fn emit_alone(
+        &mut self,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+        mac: EthernetAddress,
+        segment: &Transmit<'_>,
+    ) {
         let Some(mut packet) = self.packet() else { return };
         let header = self.header(*from.ip(), *to.ip(), mac);
         let ports = Ports { src: from.port(), dst: to.port() };

@@ -75,10 +75,10 @@ impl Line {
         if self.random.hits(self.faults.drop) {
             return;
         }
-        if self.random.hits(self.faults.duplicate) {
-            if let Some(twin) = alloc().and_then(|twin| copy(&packet, twin)) {
-                self.pass(twin, now);
-            }
+        if self.random.hits(self.faults.duplicate)
+            && let Some(twin) = alloc().and_then(|twin| copy(&packet, twin))
+        {
+            self.pass(twin, now);
         }
         if self.random.hits(self.faults.corrupt) {
             self.corrupt(&mut packet);

@@ -94,7 +94,7 @@ pub fn locate_ring(regions: &[Region], told: &AddRing) -> Result<Ring, RingError
     };
     let offset = told.offset as usize;
     let end = offset + Ring::len_of(told.log2_size);
-    if end > region.len() || offset % ALIGNMENT != 0 {
+    if end > region.len() || !offset.is_multiple_of(ALIGNMENT) {
         return Err(misplaced);
     }
     // SAFETY: regions are page-aligned and stay mapped as long as the link; size, bounds and

@@ -82,7 +82,7 @@ impl Ring {
     /// while the ring or a copy of it is used; `log2_size` must be at most
     /// [`MAX_LOG2_SIZE`].
     pub unsafe fn new(base: NonNull<u8>, log2_size: u8) -> Self {
-        debug_assert!(base.as_ptr() as usize % ALIGNMENT == 0 && log2_size <= MAX_LOG2_SIZE);
+        debug_assert!((base.as_ptr() as usize).is_multiple_of(ALIGNMENT) && log2_size <= MAX_LOG2_SIZE);
         // SAFETY: the descriptors follow the header in the same memory, which the caller vouches for.
         let descriptors = unsafe { base.add(size_of::<Header>()) }.cast();
         Self { header: base.cast(), descriptors, mask: (1 << log2_size) - 1 }

@@ -54,7 +54,7 @@ fn peer() {
     while Instant::now() < end {
         exchange(&mut face, turn);
         turn += 1;
-        if turn % 256 == 0 {
+        if turn.is_multiple_of(256) {
             face.on_control();
         }
     }
