@@ -77,6 +77,9 @@ impl Stack {
     }
 
     fn build(config: &Config, program: &str, purpose: Purpose) -> Result<Self, StartError> {
+        if config.workers > 1 {
+            log::warn!("workers = {}: one worker serves all threads for now", config.workers);
+        }
         let before = fork::open_descriptors();
         let opened = device::open::open(config, purpose)?;
         for fd in fork::open_descriptors().into_iter().filter(|fd| !before.contains(fd)) {

@@ -10,6 +10,11 @@ use crate::device::{Opened, af_packet, af_xdp, memif, mlx5};
 use crate::host;
 use crate::instance::{Purpose, StartError};
 
+/// Faces to open: sockets find their worker by [`Stack::home`], which knows one.
+///
+/// [`Stack::home`]: crate::Stack::home
+const WORKERS: usize = 1;
+
 /// Opens the configured device with a face for each worker.
 pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
     let plan: FaultPlan = config.fault.spec.parse().map_err(StartError::new)?;
@@ -54,7 +59,7 @@ fn open_memif(config: &Config) -> Result<Opened, StartError> {
         connect_wait_ms: config.memif.connect_wait_ms,
         ..memif::MemifOptions::new(&config.memif.socket, role)
     };
-    memif::open(&options, config.workers.into()).map_err(StartError::new)
+    memif::open(&options, WORKERS).map_err(StartError::new)
 }
 
 fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
@@ -65,11 +70,11 @@ fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, S
         own_addresses: config.address.iter().map(|own| own.address()).collect(),
         eal: eal_config(config),
     };
-    af_xdp::open(interface, &options, config.workers.into()).map_err(StartError::new)
+    af_xdp::open(interface, &options, WORKERS).map_err(StartError::new)
 }
 
 fn open_mlx5(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
-    mlx5::open(interface, &eal_config(config), config.workers.into()).map_err(StartError::new)
+    mlx5::open(interface, &eal_config(config), WORKERS).map_err(StartError::new)
 }
 
 fn eal_config(config: &Config) -> EalConfig {
