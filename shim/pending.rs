@@ -4,7 +4,7 @@
 //! first and fork later, and it is the child that serves. The stack starts when
 //! somebody accepts from, or waits for, such a listener; then all of them move.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -89,7 +89,7 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
     let Owner::Pending { backlog } = table::slot(fd).owner() else { return Ok(Slot::KERNEL) };
     let Some(local) = address::of_listener(fd) else { return Ok(Slot::KERNEL) };
     let decline =
-        |why: &str, errno| settings.decline("listener on", local, why, errno).map(|()| Slot::KERNEL);
+        |why: &str, errno| settings.decline(Purpose::Listen(local), why, errno).map(|()| Slot::KERNEL);
     let Some(local_v4) = address::as_v4(local) else { return decline("IPv6", Errno::EAFNOSUPPORT) };
     if !stack.serves(*local_v4.ip()) {
         return decline("the device does not have this address", Errno::EADDRNOTAVAIL);
@@ -104,7 +104,7 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
 }
 
 fn listen(fd: RawFd, stack: &Stack, local: SocketAddrV4, backlog: u32) -> Result<Slot, Errno> {
-    let mapped = address::of_kernel_socket(fd).is_some_and(|address: SocketAddr| address.is_ipv6());
+    let mapped = address::of_kernel_socket(fd).is_some_and(|address| address.is_ipv6());
     let options = options::of_kernel_socket(fd, Slot::KERNEL);
     let handle = stack.home().lock().listen(local, backlog, options)?;
     stream::adopt_flags(fd, mapped)?;
@@ -123,8 +123,7 @@ fn settle(fd: RawFd, old: Slot, new: Slot) {
             count(-1);
         }
     }
-    let shared = table::numbers_of(new).count() > 1;
-    if !new.is_kernel() && shared {
+    if !new.is_kernel() && table::numbers_of(new).count() > 1 {
         table::set_flag_shared(fd, Flag::SHARED, true);
     }
 }

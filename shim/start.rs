@@ -95,12 +95,19 @@ impl Settings {
 
     /// A socket that should be accelerated cannot be. Says so, and returns what
     /// is to become of it: under `strict` the error that its call fails with.
-    pub fn decline(&self, what: &str, address: SocketAddr, why: &str, errno: Errno) -> Result<(), Errno> {
+    pub fn decline(&self, purpose: Purpose, why: &str, errno: Errno) -> Result<(), Errno> {
+        let (what, address) = match purpose {
+            Purpose::Listen(local) => ("listener on", local),
+            Purpose::Connect(remote) => ("connection to", remote),
+        };
         if self.is_strict() {
             log::error!("{what} {address} cannot be accelerated: {why}");
             return Err(errno);
         }
         log::warn!("{what} {address} stays with the kernel: {why}");
+        if let Some(stack) = Stack::get() {
+            stack.count_fallback(purpose);
+        }
         Ok(())
     }
 }

@@ -176,7 +176,7 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
 /// Moves a kernel socket to the stack, which sends the SYN.
 fn open(fd: RawFd, settings: &Settings, remote: SocketAddrV4, mapped: bool) -> Result<Option<Stream>, Errno> {
     let decline =
-        |why: &str, errno| settings.decline("connection to", remote.into(), why, errno).map(|()| None);
+        |why: &str, errno| settings.decline(Purpose::Connect(remote.into()), why, errno).map(|()| None);
     let Some(stack) = start::stack(Purpose::Connect(remote.into()))? else { return Ok(None) };
     if !stack.reaches(*remote.ip()) {
         return decline("the device does not lead there", Errno::ENETUNREACH);
@@ -184,13 +184,13 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddrV4, mapped: bool) -> R
     let before = table::slot(fd);
     let socket_options = options::of_kernel_socket(fd, before);
     let local = address::of_kernel_socket(fd).and_then(address::as_v4).filter(|local| local.port() != 0);
+    adopt_flags(fd, mapped)?;
     let opened = stack.home().lock().connect(local, remote, socket_options);
     let handle = match opened {
         Ok(handle) => handle,
         Err(errno) => return decline(errno.desc(), errno),
     };
     let stream = Stream { fd, handle };
-    adopt_flags(fd, mapped)?;
     table::set_flag(fd, Flag::CONNECTING, true);
     if !options::is_untouched(before) {
         adopt_read_backs(stream);

@@ -563,15 +563,6 @@ impl WorkerGuard<'_> {
         core.interest.remove(set, fd, handle, socket.watches_mut())
     }
 
-    /// One of several numbers of a socket is closed: what was watched under it
-    /// is watched no more.
-    pub fn unwatch_fd(&mut self, fd: RawFd, handle: Handle) {
-        let core = &mut *self.core;
-        if let Some(socket) = core.sockets.get_mut(handle) {
-            core.interest.forget_fd(fd, socket.watches_mut());
-        }
-    }
-
     /// Takes ready events of a set into `out`; returns their number.
     #[inline]
     pub fn harvest(&mut self, set: SetId, out: &mut [libc::epoll_event]) -> usize {

@@ -152,22 +152,6 @@ impl Interest {
         }
     }
 
-    /// One of several numbers of a socket was closed: the watches under that
-    /// number go.
-    pub fn forget_fd(&mut self, fd: RawFd, watches: &mut Watches) {
-        watches.retain(|&mut (set, index)| {
-            let Some(shard) = self.shards.get_mut(set.0 as usize) else { return false };
-            match &shard.watches[index as usize] {
-                Some(watch) if watch.fd == fd => {
-                    shard.by_key.remove(&(fd, watch.handle.to_bits()));
-                    Self::release(shard, index);
-                    false
-                }
-                _ => true,
-            }
-        });
-    }
-
     fn release(shard: &mut Shard, index: u32) {
         let queued = shard.watches[index as usize].take().is_some_and(|watch| watch.queued);
         if queued {
