@@ -6,7 +6,7 @@
 //! connection and nothing else.
 //!
 //! The server listens on a Unix socket; the client connects, makes the shared
-//! memory and describes it. Then frames flow through [`ring`]s without system
+//! memory and describes it. Then frames flow through rings without system
 //! calls, and the socket only tells when the peer is gone. Each end may die
 //! and come back; the link then comes up anew with fresh rings.
 //!
