@@ -17,7 +17,7 @@ use crate::{event_set, fork, pending, real, watches};
 ///
 /// The kernel's.
 pub fn close(fd: RawFd) -> Result<usize, Errno> {
-    detach(fd);
+    detach(fd, |stream| stream.release());
     // The number goes last, so that nobody gets it while it still means a socket.
     // SAFETY: the program's own number.
     check(unsafe { real::close(fd) }).map(|_| 0)
@@ -26,7 +26,7 @@ pub fn close(fd: RawFd) -> Result<usize, Errno> {
 /// The number means the kernel's descriptor from now on; what stood behind it
 /// goes with its last number. What is watched under a number stays watched until
 /// then, as epoll(7) has it.
-fn detach(fd: RawFd) {
+fn detach(fd: RawFd, release: impl FnOnce(Stream)) {
     let slot = table::slot(fd);
     // In a child of vfork(2) the number is the child's, the socket the parent's.
     if !slot.is_kernel() && fork::is_foreign() {
@@ -35,13 +35,16 @@ fn detach(fd: RawFd) {
     if !table::replace(fd, slot, Slot::KERNEL) {
         return;
     }
+    if matches!(slot.owner(), Owner::Pending { .. }) {
+        pending::count(-1);
+    }
     let shared = table::flag(fd, Flag::SHARED);
     table::clear_flags(fd);
     if shared && table::numbers_of(slot).next().is_some() {
         return;
     }
     match slot.owner() {
-        Owner::Stream(handle) | Owner::Listener(handle) => Stream { fd, handle }.release(),
+        Owner::Stream(handle) | Owner::Listener(handle) => release(Stream { fd, handle }),
         Owner::Set(set) => event_set::release(set),
         Owner::Pending { .. } => _ = watches::take(fd),
         Owner::Kernel if slot.has(Slot::WATCHED) => _ = watches::take(fd),
@@ -67,7 +70,8 @@ pub fn forget_facts(fd: RawFd) {
 #[inline]
 pub fn claim(fd: RawFd) {
     if fd >= 0 && !table::slot(fd).is_plain() {
-        detach(fd);
+        // The stack's own sockets come this way too, made under a worker's lock.
+        detach(fd, |stream| stream.release_later());
     }
 }
 
@@ -106,7 +110,7 @@ pub fn dup_over(old: RawFd, new: RawFd, real: impl FnOnce() -> i32) -> Result<us
     // SAFETY: F_GETFD only asks. A bad `old` leaves `new` open (dup2(2)).
     check(unsafe { real::fcntl(old, libc::F_GETFD, 0) })?;
     if !table::slot(new).is_plain() {
-        detach(new);
+        detach(new, |stream| stream.release());
     }
     let new = check(real())?;
     adopt_dup(old, new)

@@ -215,8 +215,21 @@ pub fn move_listener(fd: RawFd, handle: Handle) {
     for watch in watches::take(fd) {
         let event = epoll_event { events: watch.events, u64: watch.data };
         // A set that was closed meanwhile no longer holds the socket.
-        if kernel_control(watch.epfd, libc::EPOLL_CTL_MOD, fd, Some(event)).is_ok() {
+        if is_member(watch.epfd, fd, event) {
             join(Stream { fd, handle }, watch);
+        }
+    }
+}
+
+/// Whether the kernel's set holds a descriptor. Asked by adding it, since
+/// epoll_ctl(2) refuses to change a member that is `EPOLLEXCLUSIVE`.
+fn is_member(epfd: RawFd, fd: RawFd, event: epoll_event) -> bool {
+    match kernel_control(epfd, libc::EPOLL_CTL_ADD, fd, Some(event)) {
+        Err(errno) => errno == Errno::EEXIST,
+        Ok(()) => {
+            // It was not; the program must not find it there.
+            let _ = kernel_control(epfd, libc::EPOLL_CTL_DEL, fd, None);
+            false
         }
     }
 }

@@ -163,30 +163,21 @@ impl Accept {
         table::set_flag(fd, Flag::NONBLOCK, self.flags & libc::SOCK_NONBLOCK != 0);
         cold::inherit(Stream { fd: self.fd, handle: self.handle }, Stream { fd, handle });
         table::set(fd, Slot::stream(handle));
-        let peer = guard.peer_addr(handle);
-        self.tell_peer(fd, peer);
+        self.tell_peer(fd, guard.accepted_from(handle)?);
         Ok(fd as usize)
     }
 
-    /// Linux, too, accepts a connection that has been reset meanwhile; it has no
-    /// peer then, and the address stays empty.
-    fn tell_peer(&self, fd: RawFd, peer: Result<SocketAddrV4, Errno>) {
+    fn tell_peer(&self, fd: RawFd, peer: SocketAddrV4) {
         if self.peer.address.is_null() {
             return;
         }
-        match peer {
-            Ok(peer) => {
-                // SAFETY: not null, and the program's promise. The length was checked.
-                let written = unsafe {
-                    address::write(self.peer.address, self.peer.length, peer, table::flag(fd, Flag::MAPPED))
-                };
-                if let Err(errno) = written {
-                    // Only a negative length fails, and Linux, too, has accepted by then.
-                    log::debug!("accept cannot tell the peer's address: {errno}");
-                }
-            }
-            // SAFETY: not null, by the check in `accept`.
-            Err(_) => unsafe { *self.peer.length = 0 },
+        // SAFETY: not null, and the program's promise. The length was checked.
+        let written = unsafe {
+            address::write(self.peer.address, self.peer.length, peer, table::flag(fd, Flag::MAPPED))
+        };
+        if let Err(errno) = written {
+            // Only a negative length fails, and Linux, too, has accepted by then.
+            log::debug!("accept cannot tell the peer's address: {errno}");
         }
     }
 }

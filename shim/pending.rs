@@ -64,8 +64,14 @@ pub fn promote_all() -> Result<(), Errno> {
         let is_pending = |fd: &RawFd| matches!(table::slot(*fd).owner(), Owner::Pending { .. });
         (0..table::end()).find(is_pending)
     };
-    let Some(first) = pending() else { return Ok(()) };
-    let Some(local) = address::of_listener(first) else { return Ok(()) };
+    let local = loop {
+        let Some(first) = pending() else { return Ok(()) };
+        match address::of_listener(first) {
+            Some(local) => break local,
+            // Closed behind our back.
+            None => settle(first, table::slot(first), Slot::KERNEL),
+        }
+    };
     let stack = start::stack(Purpose::Listen(local))?;
     let _alone = start::lock_start();
     let mut result = Ok(());

@@ -107,6 +107,14 @@ impl Stream {
         }
     }
 
+    /// The same for a caller that may hold the worker's lock: at its next round.
+    pub fn release_later(&self) {
+        cold::forget(self.handle);
+        if let Ok(worker) = self.worker() {
+            worker.close_later(self.handle);
+        }
+    }
+
     /// shutdown(2).
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! on: whatever it does to a worker, it does under that worker's lock.
 
 use std::os::fd::{BorrowedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -42,6 +43,9 @@ struct Control {
     tick: Duration,
     devices_due: std::time::Instant,
     fds: Vec<(RawFd, i16)>,
+    /// How many of them belong to the watcher and the devices' control sides;
+    /// those of their data follow.
+    controls: usize,
     ready: Vec<PollFd<'static>>,
 }
 
@@ -50,6 +54,8 @@ fn run(stack: &'static Stack) {
         Network::Kernel { .. } => match Watcher::open() {
             Ok(watcher) => {
                 fork::note(watcher.fd());
+                // What changed before the watch began.
+                stack.refresh_addresses();
                 Some(watcher)
             }
             Err(error) => {
@@ -66,10 +72,15 @@ fn run(stack: &'static Stack) {
         tick: NEGLECT,
         devices_due: std::time::Instant::now(),
         fds: Vec::new(),
+        controls: 0,
         ready: Vec::new(),
     };
     while !stack.is_over() {
-        control.turn();
+        // A panic must not leave the program without its timers.
+        if catch_unwind(AssertUnwindSafe(|| control.turn())).is_err() {
+            log::error!("the control thread went wrong and goes on; please report this");
+            std::thread::sleep(IDLE_TICK);
+        }
     }
 }
 
@@ -107,6 +118,7 @@ impl Control {
     /// and whether a worker has more to do at once.
     fn collect_fds(&mut self) -> (Vec<(&'static Worker, Option<Duration>)>, bool) {
         self.fds.clear();
+        let mut data = Vec::new();
         self.fds.extend(self.watcher.as_ref().map(|watcher| (watcher.fd(), libc::POLLIN)));
         let (mut asleep, mut busy) = (Vec::new(), false);
         for (worker, neglected) in self.stack.workers().iter().zip(&self.neglected) {
@@ -117,12 +129,14 @@ impl Control {
             }
             match guard.begin_sleep(Sleeper::Control) {
                 Ok(limit) => {
-                    self.fds.extend(worker.wait_fds().iter().map(|&fd| (fd, libc::POLLIN)));
+                    data.extend(worker.wait_fds().iter().map(|&fd| (fd, libc::POLLIN)));
                     asleep.push((worker, limit));
                 }
                 Err(Busy) => busy = true,
             }
         }
+        self.controls = self.fds.len();
+        self.fds.append(&mut data);
         (asleep, busy)
     }
 
@@ -139,7 +153,7 @@ impl Control {
 
     fn look_after_devices(&mut self) {
         let now = std::time::Instant::now();
-        let signalled = self.ready.iter().any(|fd| fd.any().unwrap_or(true));
+        let signalled = self.ready.iter().take(self.controls).any(|fd| fd.any().unwrap_or(true));
         if !signalled && now < self.devices_due {
             return;
         }

@@ -58,6 +58,16 @@ pub fn open_descriptors() -> Vec<RawFd> {
     named.into_iter().filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0).collect()
 }
 
+/// Whether a descriptor that appeared while a device was opened can be the
+/// device's. Another thread may open one at the same time; its files and pipes
+/// are told apart so.
+pub fn may_be_a_devices(fd: RawFd) -> bool {
+    let Ok(target) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return false };
+    let target = target.to_string_lossy();
+    ["anon_inode:", "socket:", "/memfd:", "/dev/"].iter().any(|kind| target.starts_with(kind))
+        || target.contains("huge")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

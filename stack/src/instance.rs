@@ -82,9 +82,8 @@ impl Stack {
         }
         let before = fork::open_descriptors();
         let opened = device::open::open(config, purpose)?;
-        for fd in fork::open_descriptors().into_iter().filter(|fd| !before.contains(fd)) {
-            fork::note(fd);
-        }
+        let is_new = |fd: &RawFd| !before.contains(fd) && fork::may_be_a_devices(*fd);
+        fork::open_descriptors().into_iter().filter(is_new).for_each(fork::note);
         let info = opened.workers.first().map(|device| device.info().clone());
         let Some(info) = info else { return Err(StartError::new("the device has no queue")) };
         let network = match (config.address, opened.ifindex) {
@@ -197,9 +196,13 @@ impl Stack {
         RUNNING.store(std::ptr::null_mut(), Ordering::Release);
         let end = Instant::now() + FAREWELL;
         for worker in &self.workers {
-            let Some(mut guard) = worker.try_lock() else { continue };
+            // Not `lock`: this may be _exit(2) in a signal handler of the holder.
+            let guard = std::iter::repeat_with(|| worker.try_lock())
+                .take_while(|_| Instant::now() < end)
+                .find_map(|guard| guard);
+            let Some(mut guard) = guard else { continue };
             guard.close_all();
-            while guard.poll() > 0 || (guard.has_unsent() && Instant::now() < end) {}
+            while Instant::now() < end && (guard.poll() > 0 || guard.has_unsent()) {}
         }
         self.counters.remove();
     }

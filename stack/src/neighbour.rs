@@ -46,6 +46,8 @@ pub enum Resolution {
 #[derive(Default)]
 pub struct Neighbours {
     table: HashMap<Ipv4Addr, Entry, RandomState>,
+    /// The earliest `retry_at`, or one that has been answered meanwhile.
+    due: Option<Instant>,
 }
 
 impl Neighbours {
@@ -66,7 +68,9 @@ impl Neighbours {
             return Resolution::Waiting;
         }
         entry.tries = 1;
-        entry.retry_at = Some(now + RETRY);
+        let at = now + RETRY;
+        entry.retry_at = Some(at);
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
         Resolution::Ask
     }
 
@@ -100,14 +104,15 @@ impl Neighbours {
         }
     }
 
-    /// When [`Neighbours::overdue`] has something to do.
+    /// When [`Neighbours::overdue`] may have something to do.
+    #[inline]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.table.values().filter_map(|entry| entry.retry_at).min()
+        self.due
     }
 
     /// Calls `ask` for each neighbour that is to be asked again, and returns
     /// the streams of those that have not answered in time.
-    pub fn overdue(&mut self, now: Instant, mut ask: impl FnMut(Ipv4Addr)) -> Vec<u32> {
+    pub fn overdue(&mut self, now: Instant, mut ask: impl FnMut(Ipv4Addr)) -> Vec<(Ipv4Addr, Vec<u32>)> {
         let mut unreachable = Vec::new();
         for (address, entry) in &mut self.table {
             if entry.retry_at.is_none_or(|at| at > now) {
@@ -115,13 +120,14 @@ impl Neighbours {
             }
             if entry.tries >= TRIES || entry.waiting.is_empty() {
                 entry.retry_at = None;
-                unreachable.append(&mut entry.waiting);
+                unreachable.push((*address, std::mem::take(&mut entry.waiting)));
             } else {
                 entry.tries += 1;
                 entry.retry_at = Some(now + RETRY);
                 ask(*address);
             }
         }
+        self.due = self.table.values().filter_map(|entry| entry.retry_at).min();
         unreachable
     }
 }
@@ -144,6 +150,7 @@ mod tests {
         assert_eq!(neighbours.resolve(PEER, 2, at(0)), Resolution::Waiting);
         assert_eq!(neighbours.learn(PEER, MAC), [1, 2]);
         assert_eq!(neighbours.resolve(PEER, 3, at(0)), Resolution::Known(MAC));
+        assert!(neighbours.overdue(at(1), |_| ()).is_empty());
         assert_eq!(neighbours.next_deadline(), None);
     }
 
@@ -155,7 +162,7 @@ mod tests {
         for second in 1..=2 {
             assert!(neighbours.overdue(at(second), |_| asked += 1).is_empty());
         }
-        assert_eq!(neighbours.overdue(at(3), |_| asked += 1), [1]);
+        assert_eq!(neighbours.overdue(at(3), |_| asked += 1), [(PEER, vec![1])]);
         assert_eq!(asked, 2);
         assert_eq!(neighbours.resolve(PEER, 1, at(4)), Resolution::Ask);
     }

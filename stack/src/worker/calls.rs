@@ -382,6 +382,7 @@ impl WorkerGuard<'_> {
 
     fn close_listener(&mut self, handle: Handle) {
         let index = handle.index() as u32;
+        self.now();
         let core = &mut *self.core;
         let Some(Socket::Listener(mut listener)) = core.sockets.remove(index) else { return };
         core.interest.forget(&mut listener.watches);
@@ -455,6 +456,16 @@ impl WorkerGuard<'_> {
             State::Closed | State::SynSent | State::TimeWait => Err(Errno::ENOTCONN),
             _ => Ok(stream.remote),
         }
+    }
+
+    /// Where a connection that was just accepted came from, even when it has
+    /// been reset meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn accepted_from(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
+        self.core.stream(handle).map(|stream| stream.remote)
     }
 
     /// Bytes in the queues; zero for a stale handle.

@@ -55,6 +55,8 @@ pub struct Core {
     /// The device is short of buffers: payload is copied out, so that a slow
     /// reader does not starve the device.
     pub scarce: bool,
+    /// When the first of those who sleep on the worker wakes by itself.
+    pub sleep_until: Instant,
     /// Readiness changed in this round: sleepers must look again.
     pub stirred: bool,
     pub resets: RateLimit,
@@ -94,6 +96,7 @@ impl Core {
             spare: None,
             now,
             scarce: false,
+            sleep_until: Instant::FAR,
             stirred: false,
             resets: RateLimit::new(RESETS_PER_SECOND),
             expired: Vec::new(),
@@ -187,7 +190,16 @@ impl Core {
             stream.timer_at = Some(at);
             self.wheel.insert(index, at);
         }
-        if stream.owner != super::socket::Owner::Program {
+        let over = stream.connection.is_closed().then(|| stream.key());
+        let unowned = stream.owner != super::socket::Owner::Program;
+        if let Some(key) = over
+            && self.flows.get(&key) == Some(&index)
+        {
+            // As Linux unhashes at TCP_CLOSE: the four numbers are free again.
+            self.flows.remove(&key);
+            self.counters.connections_now.set(self.flows.len() as u64);
+        }
+        if unowned {
             self.settle_unowned(index);
         }
     }

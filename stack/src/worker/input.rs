@@ -62,14 +62,13 @@ impl Core {
         if stream.owner == Owner::Nobody && stream.connection.may_reuse(tcp) {
             return self.reopen(index, &frame, key);
         }
-        if stream.connection.is_closed() {
-            return self.send_reset(&frame);
-        }
         if tcp.flags.contains(TcpFlags::RST) {
             self.counters.resets_received.add(1);
         }
         // The peer's address may change under us (a failover); its segments tell.
-        stream.peer_mac = Some(frame.src_mac);
+        if !frame.src_mac.is_multicast() {
+            stream.peer_mac = Some(frame.src_mac);
+        }
         let scarce = self.scarce;
         let chunk = (!frame.payload.is_empty()).then(|| chunk(packet, frame.payload.clone(), scarce));
         stream.connection.on_segment(tcp, chunk, self.now);
@@ -238,7 +237,7 @@ impl Core {
         } else {
             self.neighbours.refresh(arp.sender_ip, arp.sender_mac)
         };
-        self.wake_streams(woken, Some(arp.sender_mac));
+        self.wake_streams(arp.sender_ip, woken, Some(arp.sender_mac));
         if for_us && arp.operation == ArpOperation::Request {
             self.counters.arp_replies_sent.add(1);
             let reply = ArpRepr {
@@ -253,9 +252,13 @@ impl Core {
     }
 
     /// Streams that waited for a neighbour go on, or fail without one.
-    pub fn wake_streams(&mut self, streams: Vec<u32>, mac: Option<EthernetAddress>) {
+    pub fn wake_streams(&mut self, neighbour: Ipv4Addr, streams: Vec<u32>, mac: Option<EthernetAddress>) {
         for index in streams {
             let Some(Socket::Stream(stream)) = self.sockets.at(index) else { continue };
+            if stream.next_hop != neighbour {
+                // The place is another stream's by now.
+                continue;
+            }
             if let Some(mac) = mac {
                 stream.peer_mac = Some(mac);
             } else if stream.connection.state() == State::SynSent {

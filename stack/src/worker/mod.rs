@@ -31,6 +31,7 @@ use tpa_tcp::wire::EthernetAddress;
 
 use crate::clock;
 use crate::device::Arm;
+use crate::handle::Handle;
 
 pub use calls::{ConnectState, Queued};
 use core::Core;
@@ -69,6 +70,9 @@ pub struct Worker {
     program_sleepers: AtomicU32,
     /// The doorbell is readable; changed under the lock.
     rung: AtomicBool,
+    /// Sockets to close at the next round, for who must not wait for the lock.
+    abandoned: Mutex<Vec<Handle>>,
+    has_abandoned: AtomicBool,
     /// When the program last ran a round, in microseconds of our clock.
     attended_at: AtomicU64,
 }
@@ -88,6 +92,8 @@ impl Worker {
             sleepers: AtomicU32::new(0),
             program_sleepers: AtomicU32::new(0),
             rung: AtomicBool::new(false),
+            abandoned: Mutex::default(),
+            has_abandoned: AtomicBool::new(false),
             attended_at: AtomicU64::new(clock::now().as_micros()),
         })
     }
@@ -103,7 +109,7 @@ impl Worker {
         // A panic is caught at the C boundary; the next caller goes on with
         // what stands, as the program would after a failed call.
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        WorkerGuard { worker: self, core }
+        WorkerGuard { worker: self, core, falls_asleep: false }
     }
 
     /// Takes the lock unless somebody holds it.
@@ -114,7 +120,14 @@ impl Worker {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(WorkerGuard { worker: self, core })
+        Some(WorkerGuard { worker: self, core, falls_asleep: false })
+    }
+
+    /// Closes a socket at the next round: for a caller that may hold the lock
+    /// already.
+    pub fn close_later(&self, handle: Handle) {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        self.has_abandoned.store(true, Ordering::Release);
     }
 
     /// Descriptors to wait for with ppoll(2) and `POLLIN` while asleep: the
@@ -148,6 +161,8 @@ impl Worker {
 pub struct WorkerGuard<'a> {
     worker: &'a Worker,
     core: MutexGuard<'a, Core>,
+    /// This guard has just prepared a sleep: nobody has to be told.
+    falls_asleep: bool,
 }
 
 impl Deref for WorkerGuard<'_> {
@@ -168,17 +183,44 @@ impl DerefMut for WorkerGuard<'_> {
 impl Drop for WorkerGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if std::mem::take(&mut self.core.stirred) && self.worker.sleepers.load(Ordering::Relaxed) > 0 {
-            self.ring();
+        if self.worker.sleepers.load(Ordering::Relaxed) > 0 && !self.falls_asleep {
+            self.serve_sleepers();
         }
+        self.core.stirred = false;
     }
 }
 
 impl WorkerGuard<'_> {
+    /// Others sleep: what this guard's holder wrote must not wait for them, and
+    /// they must hear of what concerns them, be it an event or an earlier timer.
+    #[cold]
+    fn serve_sleepers(&mut self) {
+        if !self.core.dirty.is_empty() {
+            self.now();
+            self.core.transmit();
+        }
+        let earlier = self.core.next_deadline().is_some_and(|at| at < self.core.sleep_until);
+        if self.core.stirred || earlier {
+            self.ring();
+        }
+    }
+
+    /// Closes what [`Worker::close_later`] was told.
+    #[inline]
+    fn close_abandoned(&mut self) {
+        if self.worker.has_abandoned.load(Ordering::Acquire) {
+            self.worker.has_abandoned.store(false, Ordering::Relaxed);
+            let abandoned =
+                std::mem::take(&mut *self.worker.abandoned.lock().unwrap_or_else(PoisonError::into_inner));
+            abandoned.into_iter().for_each(|handle| self.close(handle));
+        }
+    }
+
     /// One round for the program: receive, TCP, timers, transmit. Returns the
     /// frames received.
     #[inline]
     pub fn poll(&mut self) -> usize {
+        self.close_abandoned();
         let frames = self.core.round();
         self.worker.attended_at.store(self.core.now.as_micros(), Ordering::Relaxed);
         frames
@@ -186,6 +228,7 @@ impl WorkerGuard<'_> {
 
     /// One round while the program does something else.
     pub(crate) fn poll_for_control(&mut self) -> usize {
+        self.close_abandoned();
         self.core.counters.control_polls.add(1);
         self.core.round()
     }
@@ -214,7 +257,7 @@ impl WorkerGuard<'_> {
             .core
             .next_deadline()
             .map(|at| Duration::from_micros(at.as_micros().saturating_sub(self.core.now.as_micros())));
-        if limit == Some(Duration::ZERO) {
+        if limit == Some(Duration::ZERO) || self.core.stirred {
             return Err(Busy);
         }
         if !self.core.dirty.is_empty() || !self.core.tx.is_empty() {
@@ -235,10 +278,15 @@ impl WorkerGuard<'_> {
                 limit = Some(limit.map_or(NAP, |limit| limit.min(NAP)));
             }
         }
-        self.worker.sleepers.fetch_add(1, Ordering::Relaxed);
+        let until = limit.map_or(Instant::FAR, |limit| {
+            self.core.now + tpa_tcp::Duration::from_micros(limit.as_micros() as u64)
+        });
+        let first = self.worker.sleepers.fetch_add(1, Ordering::Relaxed) == 0;
+        self.core.sleep_until = if first { until } else { self.core.sleep_until.min(until) };
         if sleeper == Sleeper::Program {
             self.worker.program_sleepers.fetch_add(1, Ordering::Relaxed);
         }
+        self.falls_asleep = true;
         Ok(limit)
     }
 
@@ -311,7 +359,9 @@ impl WorkerGuard<'_> {
         match mac {
             Some(mac) => {
                 let streams = self.core.neighbours.refresh(address, mac);
-                self.core.wake_streams(streams, Some(mac));
+                self.now();
+                self.core.wake_streams(address, streams, Some(mac));
+                self.core.transmit();
             }
             None => self.core.neighbours.forget(address),
         }

@@ -135,7 +135,7 @@ impl Core {
             Network::Kernel { ifindex, .. } => match host::resolve(*ifindex, address) {
                 Ok(Some(mac)) => {
                     let streams = self.neighbours.learn(address, EthernetAddress(mac));
-                    self.wake_streams(streams, Some(EthernetAddress(mac)));
+                    self.wake_streams(address, streams, Some(EthernetAddress(mac)));
                 }
                 Ok(None) => {}
                 Err(error) => log::debug!("cannot ask the kernel for neighbour {address}: {error}"),
@@ -160,7 +160,9 @@ impl Core {
         for address in again {
             self.ask(address);
         }
-        self.wake_streams(unreachable, None);
+        for (neighbour, streams) in unreachable {
+            self.wake_streams(neighbour, streams, None);
+        }
     }
 
     /// Sends an ARP packet.

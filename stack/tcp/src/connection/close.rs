@@ -18,6 +18,11 @@ impl<B: Payload> Connection<B> {
             _ => return,
         };
         self.flags.insert(Flags::WRITE_SHUT);
+        // Writing fails at once from now on, which counts as writable.
+        self.events.insert(Events::WRITABLE);
+        if self.flags.contains(Flags::FIN_RECEIVED) {
+            self.events.insert(Events::HUP);
+        }
     }
 
     /// Ends receiving (`SHUT_RD`). As in Linux nothing is sent, and what
