@@ -339,3 +339,56 @@ fn a_neighbour_that_does_not_answer_is_no_route_to_host() {
     assert_eq!(pair.client.lock().connect_state(client), ConnectState::Failed);
     assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Err(Errno::EHOSTUNREACH));
 }
+
+#[test]
+fn what_one_thread_writes_leaves_at_once_while_another_sleeps() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    assert!(pair.server.lock().prepare_sleep().is_ok());
+    pair.server.lock().send(server, b"from another thread").unwrap();
+    pair.client.lock().poll();
+    assert_eq!(read_all(&pair.client, client), b"from another thread");
+    pair.server.finish_sleep();
+}
+
+#[test]
+fn a_sleeper_is_woken_for_a_timer_that_is_earlier_than_its_own() {
+    let pair = Pair::new();
+    pair.settle();
+    assert_eq!(pair.client.lock().prepare_sleep(), Ok(Some(super::NAP)));
+    // Nothing that the sleeper waits for, but a retransmission to watch over.
+    pair.client.lock().sleep_until = tpa_tcp::Instant::FAR;
+    pair.client.lock().connect(None, SERVER, SocketOptions::default()).unwrap();
+    assert!(pair.client.rung.load(std::sync::atomic::Ordering::Relaxed));
+    pair.client.finish_sleep();
+}
+
+#[test]
+fn the_numbers_of_a_dead_connection_are_free_while_the_program_still_holds_it() {
+    let pair = Pair::new();
+    let listener = pair.listen(16);
+    let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 2), 40_001);
+    let open = || {
+        let client = pair.client.lock().connect(Some(local), SERVER, SocketOptions::default()).unwrap();
+        pair.settle();
+        (pair.server.lock().accept(listener).unwrap(), client)
+    };
+    let (dead, client) = open();
+    pair.client.lock().set_options(client, |options| options.linger = Some(0)).unwrap();
+    pair.client.lock().close(client);
+    pair.settle();
+    let (server, client) = open();
+    pair.client.lock().send(client, b"new").unwrap();
+    pair.settle();
+    assert_eq!(read_all(&pair.server, server), b"new");
+    assert_eq!(pair.server.lock().recv(dead, &mut [0; 8], false), Err(Errno::ECONNRESET));
+}
+
+#[test]
+fn a_socket_left_to_the_worker_is_closed_at_its_next_round() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    pair.server.close_later(server);
+    pair.settle();
+    assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Ok(0));
+}
