@@ -140,10 +140,18 @@ fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// Memory that loading may take at its peak, in bytes: some ten times the
+/// kernel's types, which are about 5 MiB.
+const LOADER_MEMORY: usize = 64 << 20;
+
 /// Loads the program and attaches it. `OpenError::Occupied` when there is one.
 fn load(interface: &str, instance: &tpa_instance) -> Result<Program, OpenError> {
     let object = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
-    // The kernel's own types are not used: no need to parse them.
+    // The loader reads the kernel's own types, which are not used, before it can be
+    // told not to, and a failed allocation there would abort the program.
+    Vec::<u8>::new()
+        .try_reserve_exact(LOADER_MEMORY)
+        .map_err(|_| steering("too little memory to load the program"))?;
     let mut ebpf = EbpfLoader::new()
         .btf(None)
         .load(object)
