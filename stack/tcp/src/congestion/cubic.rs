@@ -12,7 +12,7 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 
 /// The window as a cubic function of the time since the last loss. Windows
 /// are in segments here, as in the RFC.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Cubic {
     /// Window before the last reduction.
     w_max: f64,
@@ -22,7 +22,7 @@ pub struct Cubic {
     credit: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Epoch {
     start: Instant,
     /// Time in seconds after which the function returns to `w_max`.
@@ -165,6 +165,19 @@ mod tests {
         }
         // ALPHA * 1000 trips without the faster part would give 540 at least.
         assert!(window.cwnd > 540 * MSS, "{}", window.cwnd);
+    }
+
+    #[test]
+    fn an_undo_brings_the_curve_back() {
+        let mut cubic = Cubic::default();
+        let mut window = Window { cwnd: 100 * MSS, ssthresh: 0 };
+        run(&mut cubic, &mut window, Instant::default(), 2);
+        let before = cubic.clone();
+        cubic.on_loss(&window, window.cwnd, MSS);
+        assert!(cubic.epoch.is_none());
+        cubic.on_undo(&before);
+        assert_eq!(cubic.w_max, before.w_max);
+        assert_eq!(cubic.epoch.map(|epoch| epoch.start), before.epoch.map(|epoch| epoch.start));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct AckSample {
 }
 
 /// A congestion control algorithm.
-pub trait CongestionControl {
+pub trait CongestionControl: Clone {
     /// New data was acknowledged while the window was in full use and no loss
     /// is being recovered: grow it.
     fn on_ack(&mut self, window: &mut Window, sample: &AckSample);
@@ -75,10 +75,17 @@ pub trait CongestionControl {
     /// The connection was idle, or a timeout has emptied the network: what was
     /// learned about the growth over time no longer holds.
     fn on_restart(&mut self);
+
+    /// The last reduction answered a loss that was none. The window has been
+    /// restored by the caller; `before` is a copy of the controller from just
+    /// before [`CongestionControl::on_loss`] (RFC 4015 3.3, RFC 9438 4.9).
+    fn on_undo(&mut self, before: &Self) {
+        self.clone_from(before);
+    }
 }
 
 /// The controllers that there are, without a heap or a virtual call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Controller {
     /// CUBIC.
     Cubic(Cubic),
@@ -116,6 +123,15 @@ impl CongestionControl for Controller {
         match self {
             Self::Cubic(cubic) => cubic.on_restart(),
             Self::NewReno(reno) => reno.on_restart(),
+        }
+    }
+
+    fn on_undo(&mut self, before: &Self) {
+        match (self, before) {
+            (Self::Cubic(cubic), Self::Cubic(before)) => cubic.on_undo(before),
+            (Self::NewReno(reno), Self::NewReno(before)) => reno.on_undo(before),
+            // The program has chosen another since: it knows of no reduction.
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{AckSample, CongestionControl, Window};
 
 /// The classic: one segment more each round trip, half of it at a loss.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NewReno {
     /// Bytes acknowledged since the window last grew by a segment.
     acked: u32,

@@ -11,6 +11,7 @@ mod ack;
 mod app;
 mod close;
 mod flight;
+mod growth;
 mod handshake;
 mod info;
 mod input;

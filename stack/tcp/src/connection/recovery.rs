@@ -9,7 +9,7 @@ use super::ack::AckOutcome;
 use super::flight::DUP_THRESH;
 use super::payload::Payload;
 use super::{Connection, Flags};
-use crate::congestion::{AckSample, CongestionControl};
+use crate::congestion::CongestionControl;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 
@@ -79,10 +79,7 @@ impl<B: Payload> Connection<B> {
             Phase::Open => self.watch_for_loss(outcome, now),
             _ if self.snd.una.ge(self.recovery.high) => self.leave_recovery(),
             Phase::Recovery => self.continue_recovery(outcome),
-            // RFC 3465 2.3: no more than a segment per ACK after a timeout.
-            Phase::Loss => {
-                self.window.slow_start(outcome.advanced.min(self.smss()));
-            }
+            Phase::Loss => self.grow_window(outcome, now),
         }
     }
 
@@ -99,15 +96,7 @@ impl<B: Payload> Connection<B> {
         if (self.flight.sacked() > 0 || outcome.duplicate) && self.loss_is_evident() {
             return self.enter_recovery();
         }
-        if outcome.advanced > 0 && self.recovery.cwnd_limited {
-            let sample = AckSample {
-                now,
-                acked: outcome.advanced,
-                mss: self.smss(),
-                srtt: self.rtt.smoothed().unwrap_or(Duration::ZERO),
-            };
-            self.controller.on_ack(&mut self.window, &sample);
-        }
+        self.grow_window(outcome, now);
     }
 
     fn count_duplicate(&mut self) {

@@ -1,0 +1,33 @@
+//! How the congestion window grows with acknowledgements (RFC 5681 3.1, RFC
+//! 3465).
+
+use super::Connection;
+use super::ack::AckOutcome;
+use super::payload::Payload;
+use super::recovery::Phase;
+use crate::congestion::{AckSample, CongestionControl};
+use crate::time::{Duration, Instant};
+
+impl<B: Payload> Connection<B> {
+    /// Lets the window grow by what an acknowledgement covered, when the
+    /// program made full use of it. Called for each acknowledgement outside of
+    /// fast recovery.
+    #[inline]
+    pub(super) fn grow_window(&mut self, outcome: &AckOutcome, now: Instant) {
+        if self.recovery.phase == Phase::Loss {
+            // RFC 3465 2.3: no more than a segment per ACK after a timeout.
+            self.window.slow_start(outcome.advanced.min(self.smss()));
+            return;
+        }
+        if outcome.advanced == 0 || !self.recovery.cwnd_limited {
+            return;
+        }
+        let sample = AckSample {
+            now,
+            acked: outcome.advanced,
+            mss: self.smss(),
+            srtt: self.rtt.smoothed().unwrap_or(Duration::ZERO),
+        };
+        self.controller.on_ack(&mut self.window, &sample);
+    }
+}
