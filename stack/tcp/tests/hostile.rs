@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tpa_tcp::wire::{TcpFlags, TcpOptions, TcpRepr, Timestamps};
+use tpa_tcp::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use tpa_tcp::{Chunk, Config, Connection, Duration, Instant, Keepalive, Params, SeqNum};
 
 const ISN: SeqNum = SeqNum(u32::MAX - 5000);
@@ -137,6 +137,7 @@ impl Driver {
             urgent: 0,
             options,
             payload_len: len,
+            ecn: Ecn::of_tos(window as u8),
         };
         let chunk = (len > 0).then(|| {
             let mut buf = Vec::with_capacity(BUFFER.max(len));
@@ -200,6 +201,7 @@ fn connection(active: bool, config: Config, options: TcpOptions, now: Instant) -
         urgent: 0,
         options,
         payload_len: 0,
+        ecn: Ecn::NotEct,
     };
     Connection::accept(&config, params, &syn, now)
 }

@@ -9,7 +9,7 @@ use super::timers::micros32;
 use super::{Connection, Flags, Pending, State};
 use crate::seq::SeqNum;
 use crate::time::Instant;
-use crate::wire::{SackBlocks, TcpFlags, TcpOptions};
+use crate::wire::{Ecn, SackBlocks, TcpFlags, TcpOptions};
 
 /// What fits an IP packet behind the longest headers.
 const LARGEST_PAYLOAD: usize = 65_535 - 20 - 60;
@@ -31,6 +31,8 @@ pub struct Transmit<'a> {
     pub payload: (&'a [u8], &'a [u8]),
     /// Payload, or a SYN, that has been sent before.
     pub is_retransmit: bool,
+    /// ECN field of the IP header that it goes out with.
+    pub ecn: Ecn,
 }
 
 impl Transmit<'_> {
@@ -267,6 +269,7 @@ impl<B: Payload> Connection<B> {
             options: TcpOptions::default(),
             payload: (&[], &[]),
             is_retransmit: false,
+            ecn: Ecn::NotEct,
         }
     }
 
@@ -301,9 +304,9 @@ impl<B: Payload> Connection<B> {
         flags.set(TcpFlags::FIN, data.fin);
         flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
         let header = self.with_ack(data.seq, flags, now);
-        let Transmit { seq, ack, flags, window, options, .. } = header;
+        let Transmit { seq, ack, flags, window, options, ecn, .. } = header;
         let payload = self.tx.range(data.seq, data.len);
-        Transmit { seq, ack, flags, window, options, payload, is_retransmit: data.again }
+        Transmit { seq, ack, flags, window, options, payload, is_retransmit: data.again, ecn }
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use super::Transmit;
 use crate::seq::SeqNum;
-use crate::wire::{TcpFlags, TcpOptions, TcpRepr};
+use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr};
 
 /// The RST that answers a segment which matches no connection (RFC 9293
 /// 3.10.7.1); `None` for a RST. The caller limits the rate and swaps addresses
@@ -24,5 +24,6 @@ pub fn reset_for(segment: &TcpRepr) -> Option<Transmit<'static>> {
         options: TcpOptions::default(),
         payload: (&[], &[]),
         is_retransmit: false,
+        ecn: Ecn::NotEct,
     })
 }

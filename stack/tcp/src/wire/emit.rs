@@ -19,7 +19,7 @@ pub struct EthIpv4Header {
     pub src: Ipv4Addr,
     /// The peer's address.
     pub dst: Ipv4Addr,
-    /// Differentiated services and ECN.
+    /// Differentiated services; the ECN bits of a TCP frame are the segment's.
     pub tos: u8,
     /// Time to live.
     pub ttl: u8,
@@ -86,6 +86,7 @@ pub fn emit_tcp_frame(
         return 0;
     }
     let Some(frame) = buf.get_mut(..total) else { return 0 };
+    let header = EthIpv4Header { tos: segment.ecn.in_tos(header.tos), ..*header };
     let Some(rest) = header.emit(frame, ident, PROTOCOL_TCP, ip_payload) else { return 0 };
     let Some((head, rest)) = rest.split_first_chunk_mut::<TCP_HEADER_LEN>() else { return 0 };
     let (option_bytes, body) = rest.split_at_mut(options.len());
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
     use crate::seq::SeqNum;
     use crate::wire::{
-        ChecksumPolicy, Frame, TcpFlags, TcpFrame, TcpOptions, Timestamps, WireError, parse_frame,
+        ChecksumPolicy, Ecn, Frame, TcpFlags, TcpFrame, TcpOptions, Timestamps, WireError, parse_frame,
     };
     use proptest::prelude::*;
 
@@ -148,6 +149,7 @@ mod tests {
             },
             payload: (first, second),
             is_retransmit: false,
+            ecn: Ecn::Ect0,
         }
     }
 
@@ -171,7 +173,8 @@ mod tests {
         let bytes = frame(&sent, true);
         assert_eq!(bytes.len(), 14 + 20 + 32 + 11);
         let got = parsed(&bytes, ChecksumPolicy::Verify);
-        assert_eq!((got.src, got.dst, got.tos), (header().src, header().dst, 0x10));
+        assert_eq!((got.src, got.dst, got.tos), (header().src, header().dst, 0x12));
+        assert_eq!(got.tcp.ecn, Ecn::Ect0);
         assert_eq!((got.tcp.src_port, got.tcp.dst_port), (6379, 40_000));
         assert_eq!((got.tcp.seq, got.tcp.ack, got.tcp.window), (sent.seq, sent.ack, 501));
         assert_eq!((got.tcp.flags, &got.tcp.options), (sent.flags, &sent.options));

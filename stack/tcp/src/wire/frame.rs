@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::WireError;
 use super::arp::ArpRepr;
 use super::checksum::{ChecksumPolicy, Sum};
+use super::ecn::Ecn;
 use super::ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress, EthernetRepr};
 use super::icmpv4::Icmpv4Message;
 use super::ipv4::{Ipv4Repr, PROTOCOL_ICMP, PROTOCOL_TCP};
@@ -113,7 +114,7 @@ fn parse_tcp(
     if policy != ChecksumPolicy::Trust {
         verify_tcp(segment, ip, policy)?;
     }
-    let (tcp, header_len) = TcpRepr::parse(segment)?;
+    let (tcp, header_len) = TcpRepr::parse(segment, Ecn::of_tos(ip.tos))?;
     Ok(TcpFrame {
         src_mac: ethernet.src,
         dst_mac: ethernet.dst,

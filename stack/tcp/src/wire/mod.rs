@@ -8,6 +8,7 @@
 
 mod arp;
 mod checksum;
+mod ecn;
 mod emit;
 mod ethernet;
 mod frame;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 pub use arp::{ARP_FRAME_LEN, ArpOperation, ArpRepr, emit_arp_frame};
 pub use checksum::{ChecksumPolicy, Sum};
+pub use ecn::Ecn;
 pub use emit::{EthIpv4Header, Ports, emit_tcp_frame};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress};
 pub use frame::{Frame, Icmpv4Frame, TcpFrame, parse_frame};

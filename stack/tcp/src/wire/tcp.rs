@@ -1,5 +1,6 @@
 //! TCP headers (RFC 9293 3.1).
 
+use super::ecn::Ecn;
 use super::options::TcpOptions;
 use super::{WireError, reader};
 use crate::seq::SeqNum;
@@ -51,12 +52,15 @@ pub struct TcpRepr {
     pub options: TcpOptions,
     /// Bytes of payload behind the header.
     pub payload_len: usize,
+    /// ECN field of the IP header that came with it.
+    pub ecn: Ecn,
 }
 
 impl TcpRepr {
-    /// Parses a segment, header first; returns the header and its length.
+    /// Parses a segment, header first, from a packet with the ECN field `ecn`;
+    /// returns the header and its length.
     #[inline]
-    pub(super) fn parse(segment: &[u8]) -> Result<(Self, usize), WireError> {
+    pub(super) fn parse(segment: &[u8], ecn: Ecn) -> Result<(Self, usize), WireError> {
         let fixed: [u8; TCP_HEADER_LEN] = reader::array(segment, 0)?;
         let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, _, _, u0, u1] = fixed;
         let header_len = usize::from(offset >> 4) * 4;
@@ -74,6 +78,7 @@ impl TcpRepr {
             urgent: u16::from_be_bytes([u0, u1]),
             options: TcpOptions::parse(options),
             payload_len: segment.len() - header_len,
+            ecn,
         };
         Ok((repr, header_len))
     }

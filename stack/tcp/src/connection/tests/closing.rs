@@ -320,6 +320,7 @@ fn syn(seq: SeqNum, tsval: Option<u32>) -> TcpRepr {
             ..TcpOptions::default()
         },
         payload_len: 0,
+        ecn: crate::wire::Ecn::NotEct,
     }
 }
 

@@ -20,6 +20,7 @@ fn segment(seq: u32, ack: u32, flags: TcpFlags, payload_len: usize) -> TcpRepr {
         urgent: 0,
         options: TcpOptions::default(),
         payload_len,
+        ecn: crate::wire::Ecn::NotEct,
     }
 }
 

@@ -144,6 +144,7 @@ fn stray(flags: TcpFlags, payload_len: usize) -> TcpRepr {
         urgent: 0,
         options: TcpOptions::default(),
         payload_len,
+        ecn: crate::wire::Ecn::NotEct,
     }
 }
 

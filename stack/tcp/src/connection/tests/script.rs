@@ -16,13 +16,13 @@
 //! `<` injects a segment and lets the connection answer, `<<` injects one and
 //! keeps the answer back until the next line. `>` expects the next segment,
 //! sent at that time to the millisecond; what the line does not mention (window,
-//! options) is not compared, SACK blocks excepted. Segments that no line
-//! expects fail the script. The other verbs are in [`Script::act`].
+//! options) is not compared, SACK blocks and the ECN field of the IP header (`ect`,
+//! `ect1` or `ce`) excepted. Segments that no line expects fail the script. The other verbs are in [`Script::act`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::wire::{TcpFlags, TcpOptions, TcpRepr, Timestamps};
+use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use crate::{
     Chunk, Config, Connection, Duration, Instant, Keepalive, Params, RecvError, SendError, SeqNum, Transmit,
 };
@@ -55,6 +55,7 @@ struct Segment {
     window: u16,
     options: TcpOptions,
     again: bool,
+    ecn: Ecn,
 }
 
 /// What byte `offset` of a stream is; offset 1 is the first.
@@ -264,6 +265,7 @@ impl Script {
             urgent: 0,
             options: TcpOptions { sack: shift_blocks(&segment.options, OURS), ..segment.options.clone() },
             payload_len: segment.payload.len(),
+            ecn: segment.ecn,
         };
         let now = self.now;
         let len = segment.payload.len();
@@ -357,6 +359,7 @@ impl Script {
             || (mentioned("ts") && found.options.timestamps != wanted.options.timestamps)
             || (mentioned("sackok") && !found.options.sack_permitted)
             || (mentioned("again") && !found.again)
+            || found.ecn != wanted.ecn
             || (mentioned("no-options") && found.options != TcpOptions::default())
             || found.options.sack != wanted.options.sack;
         if differs || late > TOLERANCE {
@@ -376,6 +379,8 @@ impl Script {
             'P' => TcpFlags::PSH,
             'A' => TcpFlags::ACK,
             'U' => TcpFlags::URG,
+            'E' => TcpFlags::ECE,
+            'C' => TcpFlags::CWR,
             _ => self.fail("unknown flag"),
         });
         let flags = flags.collect();
@@ -391,6 +396,7 @@ impl Script {
             window: 60_000,
             options: TcpOptions::default(),
             again: false,
+            ecn: Ecn::NotEct,
         };
         while let Some(word) = next() {
             let options = &mut segment.options;
@@ -404,6 +410,9 @@ impl Script {
                 "sackok" => options.sack_permitted = true,
                 "sack" => options.sack = next().unwrap_or_default().split(',').map(block).collect(),
                 "again" => segment.again = true,
+                "ect" => segment.ecn = Ecn::Ect0,
+                "ect1" => segment.ecn = Ecn::Ect1,
+                "ce" => segment.ecn = Ecn::Ce,
                 "no-options" => {}
                 _ => self.fail("unknown word"),
             }
@@ -448,6 +457,7 @@ fn collect(segment: &Transmit<'_>, at: Instant) -> Segment {
         window: segment.window,
         options: TcpOptions { sack, ..segment.options.clone() },
         again: segment.is_retransmit,
+        ecn: segment.ecn,
     }
 }
 
@@ -459,14 +469,19 @@ fn show(segment: &Segment) -> String {
         (TcpFlags::RST, 'R'),
         (TcpFlags::PSH, 'P'),
         (TcpFlags::ACK, 'A'),
+        (TcpFlags::ECE, 'E'),
+        (TcpFlags::CWR, 'C'),
     ];
     let flags: String =
         letters.iter().filter(|(flag, _)| segment.flags.contains(*flag)).map(|(_, letter)| letter).collect();
     let millis = (segment.at.as_micros() - START) as f64 / 1000.0;
-    let Segment { seq, ack, window, options, .. } = segment;
+    let Segment { seq, ack, window, options, ecn, .. } = segment;
     let mut text = format!("{millis} > {flags} {seq}+{} ack {ack} win {window}", segment.payload.len());
     if let Some(Timestamps { tsval, tsecr }) = options.timestamps {
         text += &format!(" ts {tsval} {tsecr}");
+    }
+    if *ecn != Ecn::NotEct {
+        text += &format!(" {ecn:?}").to_lowercase();
     }
     for (index, (left, right)) in options.sack.iter().enumerate() {
         text += &format!("{}{left}-{right}", if index == 0 { " sack " } else { "," });
