@@ -3,7 +3,7 @@
 //! This crate is the protocol and nothing else: no sockets, no descriptors, no
 //! threads, no clock, no device, no `unsafe`. Bytes and times go in, segments
 //! and deadlines come out, so that the same code runs in production and under
-//! a deterministic simulator (`tests/simulation.rs`).
+//! a deterministic simulator (package `tpa-sim`, in `sim/`).
 //!
 //! # Driving a connection
 //!

@@ -56,6 +56,8 @@ impl<B: Payload> Connection<B> {
         self.tx.acknowledge(una);
         self.stats.bytes_acked += (before - self.tx.len()) as u64;
         self.timers.stalled_since = Instant::FAR;
+        // What was held back and then sent has arrived: not a shut window.
+        self.timers.persist_backoff = 0;
         let sample = match acked.sent_at {
             Some(sent_at) => Some(Duration::from_micros(u64::from(micros32(now).wrapping_sub(sent_at)))),
             // A retransmission is told from its original by the echo (RFC 7323 4.1).

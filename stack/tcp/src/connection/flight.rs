@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::audit::require;
 use crate::seq::SeqNum;
 
 /// Duplicate acknowledgements that mean a loss (RFC 5681 3.2, RFC 6675 2).
@@ -368,6 +369,31 @@ impl Flight {
         }
         self.resent += len;
         self.resend_from = end;
+    }
+
+    /// Recounts the sums; see [`super::Connection::audit`].
+    pub(super) fn audit(&self, una: SeqNum, nxt: SeqNum) -> Result<(), &'static str> {
+        let (mut next, mut sacked, mut lost, mut resent) = (una, 0, 0, 0);
+        for sent in &self.sent {
+            let has = |mark| sent.marks.contains(mark);
+            require(sent.seq == next && sent.len > 0, "the scoreboard has a gap, an overlap or nothing")?;
+            next = sent.end();
+            if has(Marks::SACKED) {
+                sacked += sent.len;
+                require(next.le(self.highest_sacked), "highest_sacked is too low")?;
+                continue;
+            }
+            require(has(Marks::LOST) || sent.seq.ge(self.lost_up_to), "lost_up_to is too high")?;
+            require(has(Marks::LOST) || !has(Marks::RESENT), "sent again without being lost")?;
+            let due = has(Marks::LOST) && !has(Marks::RESENT);
+            require(!due || sent.seq.ge(self.resend_from), "resend_from is too high")?;
+            lost += if has(Marks::LOST) { sent.len } else { 0 };
+            resent += if has(Marks::RESENT) { sent.len } else { 0 };
+        }
+        require(next == nxt && self.bytes == nxt - una, "the scoreboard does not reach from UNA to NXT")?;
+        require(sacked == self.sacked, "wrong sum of SACKed bytes")?;
+        require(lost == self.lost, "wrong sum of lost bytes")?;
+        require(resent == self.resent, "wrong sum of bytes sent again")
     }
 
     /// Forgets everything and gives the memory back.

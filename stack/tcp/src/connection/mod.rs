@@ -9,6 +9,7 @@
 
 mod ack;
 mod app;
+mod audit;
 mod close;
 mod flight;
 mod growth;

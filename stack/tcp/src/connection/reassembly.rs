@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::audit::require;
 use super::payload::{Held, Payload};
 use crate::seq::SeqNum;
 
@@ -116,6 +117,30 @@ impl<B: Payload> Reassembly<B> {
             }
         }
         None
+    }
+
+    /// Recounts; see [`super::Connection::audit`]. Everything lies behind a gap
+    /// at `next` and within the window up to `edge`.
+    pub(super) fn audit(&self, next: SeqNum, edge: SeqNum) -> Result<(), &'static str> {
+        let (mut behind, mut bytes, mut charge) = (next, 0, 0);
+        let mut runs: Vec<(SeqNum, SeqNum)> = Vec::new();
+        for (at, held) in &self.segments {
+            require(
+                at.ge(behind) && *at != next && held.len() > 0,
+                "waiting segments overlap or are out of order",
+            )?;
+            behind = *at + held.len();
+            match runs.last_mut() {
+                Some(run) if run.1 == *at => run.1 = behind,
+                _ => runs.push((*at, behind)),
+            }
+            bytes += held.len();
+            charge += held.true_size();
+        }
+        require(behind.le(edge), "a waiting segment lies beyond the window")?;
+        require(bytes == self.bytes && charge == self.charge, "wrong sums of waiting segments")?;
+        let same = runs.len() == self.blocks.len() && self.blocks.iter().all(|block| runs.contains(block));
+        require(same, "SACK blocks differ from what waits")
     }
 
     /// Gives the arrival buffers back and keeps the bytes in own memory.

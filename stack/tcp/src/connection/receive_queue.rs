@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::audit::require;
 use super::payload::{Held, Payload};
 
 /// Room of a block that gathers small payloads.
@@ -115,6 +116,14 @@ impl<B: Payload> ReceiveQueue<B> {
         }
         self.charge = queue.iter().map(Held::true_size).sum();
         self.queue = queue;
+    }
+
+    /// Recounts; see [`super::Connection::audit`].
+    pub(super) fn audit(&self) -> Result<(), &'static str> {
+        let len = self.queue.iter().map(|held| held.len() as usize).sum::<usize>();
+        let charge = self.queue.iter().map(Held::true_size).sum::<usize>();
+        require(len == self.len, "wrong sum of bytes that wait for the program")?;
+        require(charge == self.charge, "wrong charge of bytes that wait for the program")
     }
 
     /// Throws everything away.

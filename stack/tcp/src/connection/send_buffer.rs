@@ -1,5 +1,6 @@
 //! What the program has written and the peer has not acknowledged yet.
 
+use super::audit::require;
 use crate::seq::SeqNum;
 
 /// First size of the ring; it doubles on demand.
@@ -108,6 +109,12 @@ impl SendBuffer {
         } else if self.head >= self.ring.len() {
             self.head -= self.ring.len();
         }
+    }
+
+    /// Recounts; see [`super::Connection::audit`].
+    pub(super) fn audit(&self, una: SeqNum) -> Result<(), &'static str> {
+        require(self.start == una.min(self.end()), "the send buffer does not begin at UNA")?;
+        require(self.len <= self.ring.len(), "the send ring holds more than fits")
     }
 
     /// Drops all bytes and the memory.

@@ -73,6 +73,21 @@ fn a_cork_holds_partial_segments_for_a_timeout() {
 }
 
 #[test]
+fn a_cork_holds_each_partial_segment_no_longer_than_the_last() {
+    established(
+        "0     cork on
+         .     write 100
+         200   > PA 1+100 ack 1
+         210   < A 1+0 ack 101
+         .     write 100
+         411.3 > PA 101+100 ack 1
+         421.3 < A 1+0 ack 201
+         .     write 100
+         623.7 > PA 201+100 ack 1",
+    );
+}
+
+#[test]
 fn pulling_the_cork_sends() {
     established("0 cork on\n. write 100\n10 cork off\n. > PA 1+100 ack 1");
 }

@@ -1,0 +1,107 @@
+//! What links do to the bytes of a frame: Ethernet II with IPv4.
+
+use tpa_tcp::wire::{ETHERNET_HEADER_LEN, IPV4_HEADER_LEN, Sum};
+
+use crate::Random;
+
+/// Where the byte with the ECN field lies (RFC 3168 5).
+const TOS: usize = ETHERNET_HEADER_LEN + 1;
+const IP_CHECKSUM: usize = ETHERNET_HEADER_LEN + 10;
+const ECN_MASK: u8 = 3;
+
+/// Length of the IP packet.
+pub(crate) fn ip_len(frame: &[u8]) -> usize {
+    frame.len().saturating_sub(ETHERNET_HEADER_LEN)
+}
+
+/// The ECN field.
+pub(crate) fn ecn(frame: &[u8]) -> u8 {
+    frame[TOS] & ECN_MASK
+}
+
+/// Sets "congestion experienced" on a frame whose sender is capable of ECN;
+/// returns whether it is.
+pub(crate) fn mark_ce(frame: &mut [u8]) -> bool {
+    if ecn(frame) == 0 {
+        return false;
+    }
+    frame[TOS] |= ECN_MASK;
+    frame[IP_CHECKSUM..IP_CHECKSUM + 2].fill(0);
+    let header = &frame[ETHERNET_HEADER_LEN..ETHERNET_HEADER_LEN + IPV4_HEADER_LEN];
+    let checksum = Sum::default().plus(header).checksum();
+    frame[IP_CHECKSUM..IP_CHECKSUM + 2].copy_from_slice(&checksum);
+    true
+}
+
+/// Turns one bit round, behind the Ethernet header: what hits that one is the
+/// link's own checksum's business.
+pub(crate) fn damage(frame: &mut [u8], random: &mut Random) {
+    let at = random.between(ETHERNET_HEADER_LEN as u64, frame.len() as u64 - 1) as usize;
+    frame[at] ^= 1 << random.between(0, 7);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tpa_tcp::wire::{ChecksumPolicy, EthIpv4Header, EthernetAddress, Frame, Ports, emit_tcp_frame};
+    use tpa_tcp::{SeqNum, Transmit, wire};
+
+    fn frame(tos: u8) -> Vec<u8> {
+        let header = EthIpv4Header {
+            src_mac: EthernetAddress([2; 6]),
+            dst_mac: EthernetAddress([4; 6]),
+            src: Ipv4Addr::new(10, 0, 0, 1),
+            dst: Ipv4Addr::new(10, 0, 0, 2),
+            tos,
+            ttl: 64,
+        };
+        let syn = wire::TcpRepr {
+            src_port: 1,
+            dst_port: 2,
+            seq: SeqNum(5),
+            ack: SeqNum(6),
+            flags: wire::TcpFlags::ACK,
+            window: 7,
+            urgent: 0,
+            options: wire::TcpOptions::default(),
+            payload_len: 0,
+        };
+        let segment: Transmit<'_> = tpa_tcp::reset_for(&syn).expect("an ACK is answered");
+        let mut buf = vec![0; 100];
+        let len = emit_tcp_frame(&mut buf, &header, 1, &segment, Ports { src: 1, dst: 2 }, true);
+        buf.truncate(len);
+        buf
+    }
+
+    fn tos(frame: &[u8]) -> Option<u8> {
+        match wire::parse_frame(frame, ChecksumPolicy::Verify) {
+            Ok(Frame::Tcp(tcp)) => Some(tcp.tos),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_marked_frame_is_still_valid() {
+        let mut capable = frame(0b10);
+        assert!(mark_ce(&mut capable));
+        assert_eq!(tos(&capable), Some(0b11));
+    }
+
+    #[test]
+    fn what_is_not_capable_stays_as_it_is() {
+        let mut plain = frame(0b1000);
+        assert!(!mark_ce(&mut plain));
+        assert_eq!(tos(&plain), Some(0b1000));
+    }
+
+    #[test]
+    fn a_damaged_frame_is_refused() {
+        let mut random = Random::new(1);
+        for _ in 0..200 {
+            let mut bytes = frame(0);
+            damage(&mut bytes, &mut random);
+            assert_eq!(tos(&bytes), None);
+        }
+    }
+}
