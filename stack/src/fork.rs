@@ -7,17 +7,18 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::device::memif;
-
 /// Descriptors that can be remembered: queues, maps, sockets and port
 /// reservations.
 const CAPACITY: usize = 4096;
 
 static INTERNAL: [AtomicI32; CAPACITY] = [const { AtomicI32::new(-1) }; CAPACITY];
 
-/// Notes a descriptor as the stack's own. Beyond the capacity nothing is noted:
-/// the descriptor then stays open in a child.
+/// Notes a descriptor as the stack's own, once however often it is said. Beyond
+/// the capacity nothing is noted: the descriptor then stays open in a child.
 pub fn note(fd: RawFd) {
+    if is_internal(fd) {
+        return;
+    }
     for place in &INTERNAL {
         if place.compare_exchange(-1, fd, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             return;
@@ -36,13 +37,12 @@ pub fn forget(fd: RawFd) {
 
 /// Whether a descriptor is the stack's own.
 pub fn is_internal(fd: RawFd) -> bool {
-    INTERNAL.iter().any(|place| place.load(Ordering::Relaxed) == fd) || memif::open_fds().any(|own| own == fd)
+    INTERNAL.iter().any(|place| place.load(Ordering::Relaxed) == fd)
 }
 
 /// Closes them all. For a forked child: async-signal-safe.
 pub fn close_all() {
-    let noted = INTERNAL.iter().map(|place| place.swap(-1, Ordering::Relaxed)).filter(|&fd| fd >= 0);
-    for fd in noted.chain(memif::open_fds()) {
+    for fd in INTERNAL.iter().map(|place| place.swap(-1, Ordering::Relaxed)).filter(|&fd| fd >= 0) {
         // SAFETY: the descriptor is ours alone, and nothing in the child uses it.
         unsafe { libc::syscall(libc::SYS_close, fd) };
     }
@@ -74,6 +74,7 @@ mod tests {
 
     #[test]
     fn a_noted_descriptor_is_internal_until_forgotten() {
+        note(100_007);
         note(100_007);
         assert!(is_internal(100_007));
         forget(100_007);

@@ -343,15 +343,13 @@ impl WorkerGuard<'_> {
     }
 
     /// Whether a peer has not acknowledged all that was written, the end included.
-    pub(crate) fn has_unsent(&mut self) -> bool {
+    pub(crate) fn has_unsent(&self) -> bool {
         use tpa_tcp::State::{Closing, FinWait1, LastAck};
-        let indices = self.core.sockets.indices();
-        indices.into_iter().any(|index| match self.core.sockets.at(index) {
-            Some(Socket::Stream(stream)) => {
-                matches!(stream.connection.state(), FinWait1 | Closing | LastAck)
-            }
-            _ => false,
-        })
+        let unfinished = |socket: &Socket| {
+            matches!(socket, Socket::Stream(stream)
+                if matches!(stream.connection.state(), FinWait1 | Closing | LastAck))
+        };
+        self.core.sockets.iter().any(unfinished)
     }
 
     /// The kernel told a neighbour's hardware address (`None`: it is gone).

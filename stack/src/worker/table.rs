@@ -99,6 +99,11 @@ impl SocketTable {
         place.socket.as_mut()
     }
 
+    /// All sockets.
+    pub fn iter(&self) -> impl Iterator<Item = &Socket> {
+        self.chunks.iter().flatten().filter_map(|place| place.socket.as_ref())
+    }
+
     /// Numbers of all places that hold a socket.
     pub fn indices(&self) -> Vec<u32> {
         (0..)

@@ -43,7 +43,6 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use thiserror::Error;
 
-pub use fds::open_fds;
 pub use listener::ListenError;
 
 use control::Shared;
