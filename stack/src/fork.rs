@@ -68,6 +68,11 @@ pub fn may_be_a_devices(fd: RawFd) -> bool {
         || target.contains("huge")
 }
 
+/// Held by tests that fork, and shared by those whose descriptors a child must
+/// not hold meanwhile.
+#[cfg(test)]
+pub static FORKS: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,6 +62,8 @@ fn block_of(port: u16) -> u16 {
 
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
+        // A child forked meanwhile would hold our ports a little longer.
+        let _no_forks = fork::FORKS.read();
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
         body();
     });

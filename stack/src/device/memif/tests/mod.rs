@@ -484,6 +484,7 @@ fn options_out_of_range_are_named() {
 
 #[test]
 fn a_forked_child_has_neither_the_memory_nor_after_closing_the_descriptors() {
+    let _alone = crate::fork::FORKS.write();
     let folder = TempFolder::new();
     let (_server, mut client) = pair(&folder);
     let (region, _fd) = region::Region::create(4096).unwrap();
