@@ -8,7 +8,7 @@ use tpa_tcp::wire::{
     ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, Icmpv4Frame, Icmpv4Message, TcpFlags,
     TcpFrame, WireError, parse_frame,
 };
-use tpa_tcp::{Chunk, Connection, Params, SeqNum, State, reset_for};
+use tpa_tcp::{Chunk, Connection, Listening, Params, SeqNum, State, listening, reset_for};
 
 use crate::options::SocketOptions;
 use crate::packet::{Packet, PacketFlags};
@@ -94,11 +94,13 @@ impl Core {
         if !self.identity.owns(frame.dst) {
             return self.counters.rx_not_ours.add(1);
         }
-        let flags = frame.tcp.flags;
-        let opens = flags.contains(TcpFlags::SYN) && !flags.intersects(TcpFlags::ACK | TcpFlags::RST);
-        match self.listener_for(frame.dst, frame.tcp.dst_port) {
-            Some(listener) if opens => self.open_passively(listener, frame, key, None),
-            _ => self.send_reset(frame),
+        let Some(listener) = self.listener_for(frame.dst, frame.tcp.dst_port) else {
+            return self.send_reset(frame);
+        };
+        match listening(&frame.tcp) {
+            Listening::Open => self.open_passively(listener, frame, key, None),
+            Listening::Reset => self.send_reset(frame),
+            Listening::Ignore => {}
         }
     }
 

@@ -89,7 +89,8 @@ pub mod wire;
 
 pub use config::{Config, CongestionAlgorithm, Keepalive};
 pub use connection::{
-    Chunk, Connection, Events, Info, Params, Payload, Readiness, State, Transmit, reset_for,
+    Chunk, Connection, Events, Info, Listening, Params, Payload, Readiness, State, Transmit, listening,
+    reset_for,
 };
 pub use error::{Error, RecvError, SendError};
 pub use isn::initial_sequence;

@@ -39,7 +39,7 @@ pub use info::Info;
 pub use output::Transmit;
 pub use payload::{Chunk, Payload};
 pub use readiness::{Events, Readiness};
-pub use reset::reset_for;
+pub use reset::{Listening, listening, reset_for};
 
 use crate::config::{Config, Keepalive};
 use crate::congestion::{Controller, Window};

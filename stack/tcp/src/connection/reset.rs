@@ -1,4 +1,5 @@
-//! Resets for segments that belong to no connection.
+//! Segments that belong to no connection: CLOSED and LISTEN (RFC 9293 3.10.7.1,
+//! 3.10.7.2).
 
 use super::Transmit;
 use crate::seq::SeqNum;
@@ -26,4 +27,29 @@ pub fn reset_for(segment: &TcpRepr) -> Option<Transmit<'static>> {
         is_retransmit: false,
         ecn: Ecn::NotEct,
     })
+}
+
+/// What LISTEN does with a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// A connection is opened: [`Connection::accept`](super::Connection::accept).
+    Open,
+    /// It is answered with [`reset_for`].
+    Reset,
+    /// It is dropped.
+    Ignore,
+}
+
+/// What becomes of a segment for a port with a listener that matches no
+/// connection (RFC 9293 3.10.7.2): first RST, then ACK, then SYN is looked at.
+pub fn listening(segment: &TcpRepr) -> Listening {
+    if segment.flags.contains(TcpFlags::RST) {
+        Listening::Ignore
+    } else if segment.flags.contains(TcpFlags::ACK) {
+        Listening::Reset
+    } else if segment.flags.contains(TcpFlags::SYN) {
+        Listening::Open
+    } else {
+        Listening::Ignore
+    }
 }

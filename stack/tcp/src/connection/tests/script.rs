@@ -1,7 +1,7 @@
 //! A small language for segment tests, read line by line in virtual time.
 //!
-//! Each line is a time in milliseconds (`.` repeats the last one), a verb and
-//! its arguments; `#` begins a comment. Sequence numbers count from the initial
+//! Each line is a time in milliseconds (`.` repeats the last one, `+5` adds to
+//! it), a verb and its arguments; `#` begins a comment. Sequence numbers count from the initial
 //! one of their sender, so that a SYN is 0 and the first byte of data 1.
 //!
 //! ```text
@@ -16,15 +16,21 @@
 //! `<` injects a segment and lets the connection answer, `<<` injects one and
 //! keeps the answer back until the next line. `>` expects the next segment,
 //! sent at that time to the millisecond; what the line does not mention (window,
-//! options) is not compared, SACK blocks and the ECN field of the IP header (`ect`,
-//! `ect1` or `ce`) excepted. Segments that no line expects fail the script. The other verbs are in [`Script::act`].
+//! options) is not compared, SACK blocks and the ECN field of the IP header
+//! (`ect`, `ect1` or `ce`) excepted. Segments that no line expects fail the
+//! script. The other verbs are in [`Script::act`].
+//!
+//! The script is the owner of the connection too: without one it listens (RFC
+//! 9293 3.10.7.2), and what arrives for one that is closed is answered as CLOSED
+//! does (3.10.7.1). [`in_state`] begins in any state of the specification.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use crate::{
-    Chunk, Config, Connection, Duration, Instant, Keepalive, Params, RecvError, SendError, SeqNum, Transmit,
+    Chunk, Config, Connection, Duration, Instant, Keepalive, Listening, Params, RecvError, SendError, SeqNum,
+    State, Transmit, listening, reset_for,
 };
 
 /// Initial sequence numbers that make the first bytes cross the wrap.
@@ -94,41 +100,68 @@ pub fn bare() -> Config {
     Config { timestamps: false, sack: false, window_scaling: false, ..Config::default() }
 }
 
+/// The lines that lead to a state, all at time 0: we open, without options, to
+/// a peer of the same MSS that offers 60000 bytes, and nobody sends any data.
+/// SYN-RECEIVED is that of a passive open. In CLOSED the peer has reset us.
+pub fn opening(state: State) -> String {
+    let (before, step) = match state {
+        State::SynSent => return "0 connect\n. > S 0+0\n".into(),
+        State::SynReceived => return "0 < S 0+0 win 60000 mss 1000\n. > SA 0+0 ack 1\n".into(),
+        State::Established => (
+            State::SynSent,
+            ". < SA 0+0 ack 1 win 60000 mss 1000\n. > A 1+0 ack 1\n. events WRITABLE|CONNECTED\n",
+        ),
+        State::FinWait1 => (State::Established, ". shutdown\n. > FA 1+0 ack 1\n"),
+        State::FinWait2 => (State::FinWait1, ". < A 1+0 ack 2\n"),
+        State::TimeWait => (State::FinWait2, ". < FA 1+0 ack 2\n. > A 2+0 ack 2\n"),
+        State::Closing => (State::FinWait1, ". < FA 1+0 ack 1\n. > A 2+0 ack 2\n"),
+        State::CloseWait => (State::Established, ". < FA 1+0 ack 1\n. quickack on\n. > A 1+0 ack 2\n"),
+        State::LastAck => (State::CloseWait, ". shutdown\n. > FA 1+0 ack 2\n"),
+        State::Closed => (State::Established, ". < R 1+0\n. read-fails Reset\n"),
+    };
+    opening(before) + step
+}
+
+/// Plays a script that begins at time 0 in `state`, see [`opening`].
+pub fn in_state(state: State, text: &str) -> Script {
+    play(bare(), &(opening(state) + text))
+}
+
 /// Plays a script on a connection that we have opened at time 0, with a peer
 /// of the same MSS, without options, that offers 60000 bytes.
 pub fn established(text: &str) -> Script {
-    established_with(bare(), "", text)
+    in_state(State::Established, text)
 }
 
 /// The same with other settings, and further options in the peer's SYN-ACK.
 pub fn established_with(config: Config, options: &str, text: &str) -> Script {
-    let opening = format!(
+    let handshake = format!(
         "0 connect\n. > S 0+0\n. < SA 0+0 ack 1 win 60000 mss 1000 {options}\n. > A 1+0 ack 1\n. events WRITABLE|CONNECTED\n{text}"
     );
-    play(config, &opening)
+    play(config, &handshake)
 }
 
 /// The same on a connection that the peer has opened.
 pub fn accepted(text: &str) -> Script {
-    let opening = format!(
-        "0 < S 0+0 win 60000 mss 1000\n. > SA 0+0 ack 1\n. < A 1+0 ack 1 win 60000\n. events WRITABLE|CONNECTED\n{text}"
-    );
-    play(bare(), &opening)
+    let rest = ". < A 1+0 ack 1 win 60000\n. events WRITABLE|CONNECTED\n";
+    in_state(State::SynReceived, &format!("{rest}{text}"))
 }
 
 impl Script {
     /// Plays further lines.
     pub fn play(&mut self, text: &str) {
-        let mut time = String::from("0");
+        let mut millis = 0.0;
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default().trim();
             let mut words = line.split_whitespace();
             let Some(first) = words.next() else { continue };
-            if first != "." {
-                time = first.to_string();
-            }
-            self.line = format!("{time} {}", line.trim_start_matches(first).trim());
-            let millis: f64 = time.parse().unwrap_or_else(|_| panic!("no time: {line}"));
+            let time = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("no time: {line}"));
+            millis = match first.strip_prefix('+') {
+                _ if first == "." => millis,
+                Some(pause) => millis + time(pause),
+                None => time(first),
+            };
+            self.line = format!("{millis} {}", line.trim_start_matches(first).trim());
             self.advance(Instant::from_micros(START + (millis * 1000.0).round() as u64));
             let words: Vec<&str> = words.collect();
             self.act(&words);
@@ -271,8 +304,26 @@ impl Script {
         let len = segment.payload.len();
         let chunk = (len > 0).then_some(Chunk { buf: segment.payload, range: 0..len });
         match &mut self.connection {
+            Some(connection) if connection.is_closed() => self.refuse(&repr),
             Some(connection) => connection.on_segment(&repr, chunk, now),
-            None => self.connection = Some(Connection::accept(&self.config, params(), &repr, now)),
+            None => match listening(&repr) {
+                Listening::Open => {
+                    self.connection = Some(Connection::accept(&self.config, params(), &repr, now));
+                }
+                Listening::Reset => self.refuse(&repr),
+                Listening::Ignore => {}
+            },
+        }
+    }
+
+    /// Answers a segment that belongs to no connection. Where the RST cannot
+    /// take its number from the segment it is zero, here as on the wire.
+    fn refuse(&mut self, segment: &TcpRepr) {
+        if let Some(mut reset) = reset_for(segment) {
+            if reset.flags.contains(TcpFlags::ACK) {
+                reset.seq += OURS.0;
+            }
+            self.output.push_back(collect(&reset, self.now));
         }
     }
 
