@@ -66,6 +66,7 @@ mod tests {
             urgent: 0,
             options: wire::TcpOptions::default(),
             payload_len: 0,
+            ecn: wire::Ecn::NotEct,
         };
         let segment: Transmit<'_> = tpa_tcp::reset_for(&syn).expect("an ACK is answered");
         let mut buf = vec![0; 100];

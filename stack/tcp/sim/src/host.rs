@@ -183,8 +183,8 @@ impl Host {
     /// Takes a frame off the wire; returns the parsed segment for a trace.
     pub(crate) fn on_frame(&mut self, frame: Vec<u8>, now: Instant) {
         let Ok(Frame::Tcp(parsed)) = parse_frame(&frame, self.checks.policy()) else { return };
-        let TcpFrame { tcp, payload, tos, .. } = parsed;
-        let received = Received { tcp, ecn: tos & 3, buf: frame, payload };
+        let TcpFrame { tcp, payload, .. } = parsed;
+        let received = Received { tcp, buf: frame, payload };
         if self.coalescing == Duration::ZERO {
             return self.on_segment(received, now);
         }
@@ -311,15 +311,11 @@ fn is_syn(flags: TcpFlags) -> bool {
 
 /// A segment in one line.
 pub(crate) fn show(frame: &[u8]) -> Option<String> {
-    let Ok(Frame::Tcp(TcpFrame { tcp, tos, .. })) = parse_frame(frame, tpa_tcp::wire::ChecksumPolicy::Trust)
+    let Ok(Frame::Tcp(TcpFrame { tcp, .. })) = parse_frame(frame, tpa_tcp::wire::ChecksumPolicy::Trust)
     else {
         return None;
     };
-    let TcpRepr { seq, ack, flags, window, payload_len, options, .. } = tcp;
+    let TcpRepr { seq, ack, flags, window, payload_len, options, ecn, .. } = tcp;
     let flags: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
-    Some(format!(
-        "{seq:?}+{payload_len} ack {ack:?} win {window} {} ecn {} {options:?}",
-        flags.join("|"),
-        tos & 3
-    ))
+    Some(format!("{seq:?}+{payload_len} ack {ack:?} win {window} {} {ecn:?} {options:?}", flags.join("|")))
 }

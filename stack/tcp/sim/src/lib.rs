@@ -38,6 +38,7 @@ mod bulk;
 mod content;
 mod exchange;
 mod frame;
+pub mod goodput;
 mod host;
 mod link;
 mod loss;

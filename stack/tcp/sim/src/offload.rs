@@ -40,8 +40,6 @@ fn pick<'a>((first, second): (&'a [u8], &'a [u8]), at: Range<usize>) -> (&'a [u8
 #[derive(Debug)]
 pub(crate) struct Received {
     pub tcp: TcpRepr,
-    /// ECN field of its IP header.
-    pub ecn: u8,
     pub buf: Vec<u8>,
     pub payload: Range<usize>,
 }
@@ -63,7 +61,7 @@ impl Received {
             && next.tcp.ack == self.tcp.ack
             && next.tcp.window == self.tcp.window
             && next.tcp.options == self.tcp.options
-            && next.ecn == self.ecn;
+            && next.tcp.ecn == self.tcp.ecn;
         if !joins {
             return Some(next);
         }
@@ -80,7 +78,7 @@ impl Received {
 mod tests {
     use super::*;
     use tpa_tcp::SeqNum;
-    use tpa_tcp::wire::TcpOptions;
+    use tpa_tcp::wire::{Ecn, TcpOptions};
 
     fn received(seq: u32, bytes: &[u8], flags: TcpFlags) -> Received {
         let tcp = TcpRepr {
@@ -93,10 +91,11 @@ mod tests {
             urgent: 0,
             options: TcpOptions::default(),
             payload_len: bytes.len(),
+            ecn: Ecn::NotEct,
         };
         // Frames have something behind the payload, too.
         let buf = [b"head", bytes, b"tail"].concat();
-        Received { tcp, ecn: 0, buf, payload: 4..4 + bytes.len() }
+        Received { tcp, buf, payload: 4..4 + bytes.len() }
     }
 
     #[test]
