@@ -11,6 +11,27 @@ pub enum CongestionAlgorithm {
     Cubic,
     /// NewReno: slow start and congestion avoidance of RFC 5681.
     NewReno,
+    /// DCTCP (RFC 8257), for networks of one hand whose switches mark.
+    Dctcp,
+}
+
+impl CongestionAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cubic, Self::NewReno, Self::Dctcp];
+
+    /// Linux's name (`TCP_CONGESTION`, tcp(7)).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cubic => "cubic",
+            Self::NewReno => "reno",
+            Self::Dctcp => "dctcp",
+        }
+    }
+
+    /// The one that Linux calls `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
 }
 
 /// Keepalive probing (RFC 9293 3.8.4).

@@ -1,54 +1,64 @@
-//! CUBIC (RFC 9438).
+//! CUBIC (RFC 9438), with HyStart++ (RFC 9406) for its first slow start.
 
-use super::{AckSample, CongestionControl, Window};
+use super::{AckSample, CongestionControl, HyStart, Signal, UNLIMITED, Window};
 use crate::time::{Duration, Instant};
 
 /// How steeply the window grows, in segments per cubic second (RFC 9438 5.1).
 const C: f64 = 0.4;
-/// What a loss leaves of the window (RFC 9438 4.6).
+/// What congestion leaves of the window (RFC 9438 4.6).
 const BETA: f64 = 0.7;
 /// Growth of the Reno-friendly estimate (RFC 9438 4.3).
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// How much the window may grow in a round trip (RFC 9438 4.2).
+const STEEPEST: f64 = 1.5;
 
-/// The window as a cubic function of the time since the last loss. Windows
-/// are in segments here, as in the RFC.
+/// The window as a cubic function of the time since the last congestion.
+/// Windows are in segments here, as in the RFC.
 #[derive(Debug, Clone, Default)]
 pub struct Cubic {
-    /// Window before the last reduction.
+    hystart: HyStart,
+    /// Window before the last reduction, or less than that (RFC 9438 4.7).
     w_max: f64,
-    /// Start of the current congestion avoidance, and what it began with.
+    /// Window when the threshold was last set (RFC 9438 4.1.2).
+    cwnd_prior: f64,
+    /// The current congestion avoidance.
     epoch: Option<Epoch>,
     /// Fractions of a byte that the window has yet to grow by.
     credit: f64,
 }
 
+/// One stage of congestion avoidance.
 #[derive(Debug, Clone, Copy)]
 struct Epoch {
+    /// When it began; moved on by the time that the program wasted.
     start: Instant,
+    /// When the last acknowledgement came.
+    last: Instant,
     /// Time in seconds after which the function returns to `w_max`.
     k: f64,
-    /// Window that the function is centred on.
-    origin: f64,
     /// What Reno would have by now.
     w_est: f64,
 }
 
 impl Epoch {
-    /// RFC 9438 4.2.
+    /// RFC 9438 4.2, equation 2.
     fn new(now: Instant, cwnd: f64, w_max: f64) -> Self {
-        let origin = w_max.max(cwnd);
-        Self { start: now, k: ((origin - cwnd) / C).cbrt(), origin, w_est: cwnd }
+        Self { start: now, last: now, k: ((w_max - cwnd) / C).cbrt(), w_est: cwnd }
     }
 
-    /// RFC 9438 equation 1.
-    fn w_cubic(&self, since_start: Duration) -> f64 {
-        self.origin + C * (since_start.as_secs_f64() - self.k).powi(3)
+    /// RFC 9438 4.2, equation 1.
+    fn w_cubic(&self, since_start: Duration, w_max: f64) -> f64 {
+        w_max + C * (since_start.as_secs_f64() - self.k).powi(3)
     }
 }
 
 impl CongestionControl for Cubic {
     fn on_ack(&mut self, window: &mut Window, sample: &AckSample) {
         let mut acked = sample.acked;
+        if window.ssthresh == UNLIMITED {
+            self.hystart.on_ack(window, sample);
+            return;
+        }
         if window.in_slow_start() {
             acked = window.slow_start(acked);
         }
@@ -57,10 +67,25 @@ impl CongestionControl for Cubic {
         }
     }
 
-    fn on_loss(&mut self, window: &Window, in_flight: u32, mss: u32) -> u32 {
-        let cwnd = f64::from(window.cwnd) / f64::from(mss.max(1));
-        // Fast convergence (RFC 9438 4.7): give way to newer flows.
-        self.w_max = if cwnd < self.w_max { cwnd * (1.0 + BETA) / 2.0 } else { cwnd };
+    /// RFC 9438 5.8: such time does not count in the function.
+    #[inline]
+    fn on_app_limited(&mut self, now: Instant) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.start += now - epoch.last;
+            epoch.last = now;
+        }
+    }
+
+    fn on_congestion(&mut self, window: &Window, signal: Signal, in_flight: u32, mss: u32) -> u32 {
+        let cwnd = segments(window.cwnd, mss);
+        self.cwnd_prior = cwnd;
+        self.w_max = match signal {
+            // RFC 9438 4.8: the next stage begins flat, where slow start ends.
+            Signal::Timeout => 0.0,
+            // Fast convergence (RFC 9438 4.7): give way to newer flows.
+            _ if cwnd < self.w_max => cwnd * (1.0 + BETA) / 2.0,
+            _ => cwnd,
+        };
         self.epoch = None;
         self.credit = 0.0;
         let kept = f64::from(in_flight.min(window.cwnd)) * BETA;
@@ -68,123 +93,54 @@ impl CongestionControl for Cubic {
     }
 
     fn on_restart(&mut self) {
+        self.hystart = HyStart::default();
         self.epoch = None;
         self.credit = 0.0;
     }
 }
 
-impl Cubic {
-    /// RFC 9438 4.2 to 4.5.
-    fn avoid_congestion(&mut self, window: &mut Window, acked: u32, sample: &AckSample) {
-        let mss = f64::from(sample.mss.max(1));
-        let cwnd = f64::from(window.cwnd) / mss;
-        let w_max = self.w_max;
-        let epoch = self.epoch.get_or_insert_with(|| Epoch::new(sample.now, cwnd, w_max));
-        let segments = f64::from(acked) / mss;
-
-        // What Reno would have, faster once it has passed the old maximum (RFC 9438 4.3).
-        let alpha = if epoch.w_est >= w_max { 1.0 } else { ALPHA };
-        epoch.w_est += alpha * segments / cwnd;
-
-        let elapsed = sample.now - epoch.start;
-        let growth = if epoch.w_cubic(elapsed) < epoch.w_est {
-            (epoch.w_est - cwnd).max(0.0)
-        } else {
-            let target = epoch.w_cubic(elapsed + sample.srtt).clamp(cwnd, 1.5 * cwnd);
-            (target - cwnd) / cwnd * segments
-        };
-        self.credit += growth * mss;
-        window.grow(self.credit as u32);
-        self.credit = self.credit.fract();
-    }
+fn segments(bytes: u32, mss: u32) -> f64 {
+    f64::from(bytes) / f64::from(mss.max(1))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: u32 = 1000;
-    const RTT: Duration = Duration::from_millis(100);
-
-    /// Acknowledges a full window each round trip for `seconds`.
-    fn run(cubic: &mut Cubic, window: &mut Window, start: Instant, seconds: u64) -> Instant {
-        let mut now = start;
-        while now - start < Duration::from_secs(seconds) {
-            let per_trip = window.cwnd / MSS;
-            for _ in 0..per_trip {
-                cubic.on_ack(window, &AckSample { now, acked: MSS, mss: MSS, srtt: RTT });
-            }
-            now += RTT;
+impl Cubic {
+    /// Begins a stage of congestion avoidance. Without a maximum to return to,
+    /// because slow start ended without a loss or after a timeout, the function
+    /// begins at its flat point (RFC 9438 4.8, 4.10).
+    fn begin_epoch(&mut self, now: Instant, cwnd: f64) -> Epoch {
+        if self.w_max < cwnd {
+            self.w_max = cwnd;
         }
-        now
-    }
-
-    #[test]
-    fn slow_start_doubles_the_window_in_a_round_trip() {
-        let mut window = Window { cwnd: 10 * MSS, ssthresh: u32::MAX };
-        let sample = AckSample { now: Instant::default(), acked: 10 * MSS, mss: MSS, srtt: RTT };
-        Cubic::default().on_ack(&mut window, &sample);
-        assert_eq!(window.cwnd, 20 * MSS);
-    }
-
-    #[test]
-    fn a_loss_leaves_seven_tenths() {
-        let window = Window { cwnd: 100 * MSS, ssthresh: u32::MAX };
-        assert_eq!(Cubic::default().on_loss(&window, 100 * MSS, MSS), 70 * MSS);
-    }
-
-    #[test]
-    fn the_window_is_back_at_its_maximum_after_k_seconds() {
-        // W_max 1000, beta 0.7: K = cbrt(300 / 0.4) = 9.09 s.
-        let mut cubic = Cubic::default();
-        let mut window = Window { cwnd: 1000 * MSS, ssthresh: u32::MAX };
-        window.ssthresh = cubic.on_loss(&window, window.cwnd, MSS);
-        window.cwnd = window.ssthresh;
-        let now = run(&mut cubic, &mut window, Instant::from_millis(5), 9);
-        let near = f64::from(window.cwnd / MSS);
-        assert!((985.0..=1002.0).contains(&near), "{near}");
-        // Convex beyond: W(K + 10 s) = 1000 + 0.4 * 10^3.
-        run(&mut cubic, &mut window, now, 10);
-        let far = f64::from(window.cwnd / MSS);
-        assert!((1330.0..=1450.0).contains(&far), "{far}");
-    }
-
-    #[test]
-    fn short_round_trips_grow_no_slower_than_reno() {
-        let mut cubic = Cubic::default();
-        let mut window = Window { cwnd: 20 * MSS, ssthresh: u32::MAX };
-        window.ssthresh = cubic.on_loss(&window, window.cwnd, MSS);
-        window.cwnd = window.ssthresh;
-        let mut now = Instant::default();
-        for _ in 0..1000 {
-            for _ in 0..window.cwnd / MSS {
-                let srtt = Duration::from_millis(1);
-                cubic.on_ack(&mut window, &AckSample { now, acked: MSS, mss: MSS, srtt });
-            }
-            now += Duration::from_millis(1);
+        if self.cwnd_prior == 0.0 {
+            self.cwnd_prior = cwnd;
         }
-        // ALPHA * 1000 trips without the faster part would give 540 at least.
-        assert!(window.cwnd > 540 * MSS, "{}", window.cwnd);
+        Epoch::new(now, cwnd, self.w_max)
     }
 
-    #[test]
-    fn an_undo_brings_the_curve_back() {
-        let mut cubic = Cubic::default();
-        let mut window = Window { cwnd: 100 * MSS, ssthresh: 0 };
-        run(&mut cubic, &mut window, Instant::default(), 2);
-        let before = cubic.clone();
-        cubic.on_loss(&window, window.cwnd, MSS);
-        assert!(cubic.epoch.is_none());
-        cubic.on_undo(&before);
-        assert_eq!(cubic.w_max, before.w_max);
-        assert_eq!(cubic.epoch.map(|epoch| epoch.start), before.epoch.map(|epoch| epoch.start));
-    }
+    /// RFC 9438 4.2 to 4.5.
+    fn avoid_congestion(&mut self, window: &mut Window, acked: u32, sample: &AckSample) {
+        let cwnd = segments(window.cwnd, sample.mss);
+        let acked = segments(acked, sample.mss);
+        let mut epoch = match self.epoch {
+            Some(epoch) => epoch,
+            None => self.begin_epoch(sample.now, cwnd),
+        };
+        epoch.last = sample.now;
 
-    #[test]
-    fn a_second_loss_below_the_maximum_gives_way() {
-        let mut cubic = Cubic::default();
-        cubic.on_loss(&Window { cwnd: 100 * MSS, ssthresh: 0 }, 100 * MSS, MSS);
-        cubic.on_loss(&Window { cwnd: 80 * MSS, ssthresh: 0 }, 80 * MSS, MSS);
-        assert!((cubic.w_max - 68.0).abs() < 1e-9);
+        // What Reno would have, faster once it has passed the old window (RFC 9438 4.3).
+        let alpha = if epoch.w_est >= self.cwnd_prior { 1.0 } else { ALPHA };
+        epoch.w_est += alpha * acked / cwnd;
+
+        let elapsed = sample.now - epoch.start;
+        let growth = if epoch.w_cubic(elapsed, self.w_max) < epoch.w_est {
+            (epoch.w_est - cwnd).max(0.0)
+        } else {
+            let target = epoch.w_cubic(elapsed + sample.srtt, self.w_max).clamp(cwnd, STEEPEST * cwnd);
+            (target - cwnd) / cwnd * acked
+        };
+        self.epoch = Some(epoch);
+        self.credit += growth * f64::from(sample.mss);
+        window.grow(self.credit as u32);
+        self.credit = self.credit.fract();
     }
 }

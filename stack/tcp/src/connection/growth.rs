@@ -19,14 +19,21 @@ impl<B: Payload> Connection<B> {
             self.window.slow_start(outcome.advanced.min(self.smss()));
             return;
         }
-        if outcome.advanced == 0 || !self.recovery.cwnd_limited {
+        if outcome.advanced == 0 {
             return;
+        }
+        if !self.recovery.cwnd_limited {
+            return self.controller.on_app_limited(now);
         }
         let sample = AckSample {
             now,
             acked: outcome.advanced,
             mss: self.smss(),
             srtt: self.rtt.smoothed().unwrap_or(Duration::ZERO),
+            rtt: self.rtt.latest(),
+            una: self.snd.una,
+            nxt: self.snd.nxt,
+            paced: false,
         };
         self.controller.on_ack(&mut self.window, &sample);
     }

@@ -9,7 +9,7 @@ use super::ack::AckOutcome;
 use super::flight::DUP_THRESH;
 use super::payload::Payload;
 use super::{Connection, Flags};
-use crate::congestion::CongestionControl;
+use crate::congestion::{CongestionControl, Signal};
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 
@@ -121,7 +121,8 @@ impl<B: Payload> Connection<B> {
     fn enter_recovery(&mut self) {
         let mss = self.smss();
         self.stats.recoveries += 1;
-        self.window.ssthresh = self.controller.on_loss(&self.window, self.flight.bytes(), mss);
+        self.window.ssthresh =
+            self.controller.on_congestion(&self.window, Signal::Loss, self.flight.bytes(), mss);
         self.window.cwnd = self.window.ssthresh;
         self.recovery.phase = Phase::Recovery;
         self.recovery.high = self.snd.nxt;
@@ -164,9 +165,9 @@ impl<B: Payload> Connection<B> {
         let mss = self.smss();
         // The threshold falls once an episode, not with each timeout.
         if self.recovery.phase == Phase::Open {
-            self.window.ssthresh = self.controller.on_loss(&self.window, self.flight.bytes(), mss);
+            self.window.ssthresh =
+                self.controller.on_congestion(&self.window, Signal::Timeout, self.flight.bytes(), mss);
         }
-        self.controller.on_restart();
         self.window.cwnd = mss;
         self.recovery.phase = Phase::Loss;
         self.recovery.high = self.snd.nxt;

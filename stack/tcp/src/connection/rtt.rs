@@ -13,6 +13,8 @@ pub(super) struct RttEstimator {
     srtt: u32,
     /// Mean deviation.
     rttvar: u32,
+    /// Last sample; zero before the first.
+    latest: u32,
     /// Smallest sample so far.
     min: u32,
     /// Timeout without back-off.
@@ -21,12 +23,13 @@ pub(super) struct RttEstimator {
 
 impl RttEstimator {
     pub(super) fn new(config: &Config) -> Self {
-        Self { srtt: 0, rttvar: 0, min: u32::MAX, rto: config.rto_initial }
+        Self { srtt: 0, rttvar: 0, latest: 0, min: u32::MAX, rto: config.rto_initial }
     }
 
     /// Takes a sample from a segment that was sent once (Karn: RFC 6298 3).
     pub(super) fn sample(&mut self, rtt: Duration, config: &Config) {
         let rtt = rtt.as_micros().clamp(1, u64::from(u32::MAX / 8)) as u32;
+        self.latest = rtt;
         self.min = self.min.min(rtt);
         if self.srtt == 0 {
             // RFC 6298 2.2.
@@ -61,6 +64,12 @@ impl RttEstimator {
     #[inline]
     pub(super) fn smoothed(&self) -> Option<Duration> {
         (self.srtt != 0).then(|| Duration::from_micros(u64::from(self.srtt)))
+    }
+
+    /// Last sample; zero before the first.
+    #[inline]
+    pub(super) fn latest(&self) -> Duration {
+        Duration::from_micros(u64::from(self.latest))
     }
 
     /// Mean deviation.
