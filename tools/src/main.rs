@@ -1,6 +1,7 @@
 //! The `tpa` command: looks into programs that run under libtpa_shim, and
 //! checks configurations.
 
+mod check;
 mod conf;
 mod stat;
 
@@ -27,6 +28,22 @@ enum Command {
         /// Only this process
         pid: Option<u32>,
     },
+    /// Says whether LD_PRELOAD reaches a program, and what of it the shim covers
+    ///
+    /// Names the functions through which the program and its libraries touch
+    /// sockets and that the shim does not have, and says when a program is
+    /// static, set-uid or of Go. Fails when there is any such thing. Libraries
+    /// that the program opens while it runs are not seen.
+    Check {
+        /// One object, for machines
+        #[arg(long)]
+        json: bool,
+        /// The shim; without it, the one beside this command
+        #[arg(long, value_name = "FILE")]
+        shim: Option<PathBuf>,
+        /// A path, or a name that is looked for in PATH
+        program: PathBuf,
+    },
     /// Work on configurations
     #[command(subcommand)]
     Conf(Conf),
@@ -47,6 +64,7 @@ enum Conf {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Stat { json, pid } => stat::print(pid, json),
+        Command::Check { json, shim, program } => check::run(&program, shim, json),
         Command::Conf(Conf::Check { file }) => conf::check(file.as_deref()),
     };
     match result {
