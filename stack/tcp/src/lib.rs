@@ -57,7 +57,7 @@
 //!
 //! | specification | what of it |
 //! | --- | --- |
-//! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant) and `TCP_CORK`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data stays in line (RFC 6093) |
+//! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant) and `TCP_CORK`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data in line, with its mark (RFC 6093) |
 //! | RFC 5681, 3465 | slow start, congestion avoidance, fast retransmit, idle restart |
 //! | RFC 6582 | NewReno recovery for peers without SACK |
 //! | RFC 2018, 2883, 6675 | SACK and D-SACK as receiver, a byte-exact scoreboard as sender, reneging |

@@ -15,9 +15,10 @@ const BUFFER: usize = 2048;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Segment { flags: u8, seq: u32, ack: u32, window: u16, len: usize, options: TcpOptions },
+    Segment { flags: u8, seq: u32, ack: u32, window: u16, urgent: u16, len: usize, options: TcpOptions },
     Wait(u64),
     Write(usize),
+    WriteUrgent(usize),
     Read(usize),
     Peek(usize),
     Shutdown,
@@ -62,14 +63,23 @@ fn step() -> impl Strategy<Value = Step> {
     let flags =
         prop_oneof![8 => Just(0x10u8), 2 => Just(0x11), 1 => Just(0x12), 1 => Just(4), 1 => any::<u8>()];
     let len = prop_oneof![3 => Just(0usize), 3 => 0usize..1500, 1 => 0usize..9000];
-    let segment = (flags, near(), near(), any::<u16>(), len, options()).prop_map(
-        |(flags, seq, ack, window, len, options)| Step::Segment { flags, seq, ack, window, len, options },
+    let segment = (flags, near(), near(), any::<u16>(), any::<u16>(), len, options()).prop_map(
+        |(flags, seq, ack, window, urgent, len, options)| Step::Segment {
+            flags,
+            seq,
+            ack,
+            window,
+            urgent,
+            len,
+            options,
+        },
     );
     prop_oneof![
         20 => segment,
         4 => (0u64..100_000).prop_map(Step::Wait),
         2 => (0u64..100_000_000).prop_map(Step::Wait),
         6 => (0usize..20_000).prop_map(Step::Write),
+        1 => (0usize..20_000).prop_map(Step::WriteUrgent),
         6 => (0usize..20_000).prop_map(Step::Read),
         8 => prop_oneof![Just(1460usize), 1usize..70_000, Just(0), Just(usize::MAX)].prop_map(Step::Transmit),
         1 => (0usize..20_000).prop_map(Step::Peek),
@@ -126,7 +136,8 @@ impl Driver {
         self.now = end;
     }
 
-    fn segment(&mut self, flags: u8, seq: u32, ack: u32, window: u16, len: usize, options: TcpOptions) {
+    fn segment(&mut self, step: Step) {
+        let Step::Segment { flags, seq, ack, window, urgent, len, options } = step else { return };
         let repr = TcpRepr {
             src_port: 1,
             dst_port: 2,
@@ -134,7 +145,7 @@ impl Driver {
             ack: ISN + self.positions.sent + ack,
             flags: TcpFlags::from_bits_retain(flags),
             window,
-            urgent: 0,
+            urgent,
             options,
             payload_len: len,
             ecn: Ecn::of_tos(window as u8),
@@ -151,11 +162,10 @@ impl Driver {
         let now = self.now;
         let connection = &mut self.connection;
         match step {
-            Step::Segment { flags, seq, ack, window, len, options } => {
-                self.segment(flags, seq, ack, window, len, options);
-            }
+            segment @ Step::Segment { .. } => self.segment(segment),
             Step::Wait(micros) => self.wait(micros),
             Step::Write(len) => drop(connection.send(&vec![1; len])),
+            Step::WriteUrgent(len) => drop(connection.send_urgent(&vec![1; len])),
             Step::Read(len) => drop(connection.recv(&mut vec![0; len])),
             Step::Peek(offset) => drop(connection.peek(offset, &mut [0; 100])),
             Step::Shutdown => connection.shutdown_write(now),
@@ -181,6 +191,8 @@ impl Driver {
         let bound = 4 * (RCVBUF + 65_536 + 20_000);
         assert!(self.connection.recv_charge() <= bound, "{} bytes held", self.connection.recv_charge());
         assert!(info.sacked <= info.unacked && info.lost <= info.unacked, "{info:?}");
+        let ahead = info.recv_queued + info.rcv_wnd + 65_536;
+        assert!(self.connection.urgent_ahead() <= ahead, "{} urgent", self.connection.urgent_ahead());
         assert!(self.connection.send_queued() <= self.connection.sndbuf().max(4 << 20));
     }
 }
@@ -223,7 +235,10 @@ proptest! {
             // The rest of the handshake, so that later states are reached.
             driver.positions.received = if active { 0 } else { 1 };
             driver.positions.sent = 1;
-            driver.segment(if active { 0x12 } else { 0x10 }, 0, 0, 50_000, 0, first);
+            let flags = if active { 0x12 } else { 0x10 };
+            driver.segment(Step::Segment {
+                flags, seq: 0, ack: 0, window: 50_000, urgent: 0, len: 0, options: first,
+            });
             driver.transmit(1460);
         }
         for step in steps {

@@ -73,7 +73,11 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize, RecvError> {
         if !self.rx.is_empty() {
-            let count = self.rx.read(buf);
+            let most = if self.urgent.is_some() { self.up_to_mark(buf.len()) } else { buf.len() };
+            let count = self.rx.read(buf.get_mut(..most).unwrap_or_default());
+            if self.urgent.is_some() {
+                self.leave_urgent_mode();
+            }
             self.offer_window_after_read();
             return Ok(count);
         }

@@ -55,16 +55,16 @@ impl<B: Payload> Connection<B> {
 
     /// Ends the connection at once; the peer gets a RST.
     pub fn abort(&mut self, _now: Instant) {
-        let resets = matches!(
-            self.state,
+        let resets = match self.state {
             State::SynReceived
-                | State::Established
-                | State::CloseWait
-                | State::FinWait1
-                | State::FinWait2
-                | State::Closing
-                | State::LastAck
-        );
+            | State::Established
+            | State::CloseWait
+            | State::FinWait1
+            | State::FinWait2 => true,
+            // Both sides have said all (RFC 9293 3.10.5), unless our FIN still waits.
+            State::Closing | State::LastAck => !self.flags.contains(Flags::FIN_SENT),
+            State::SynSent | State::TimeWait | State::Closed => false,
+        };
         if !self.flags.contains(Flags::ORPHAN) {
             self.error = Some(Error::Aborted);
         }

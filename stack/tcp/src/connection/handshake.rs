@@ -109,20 +109,23 @@ impl<B: Payload> Connection<B> {
         }
     }
 
-    /// A SYN in SYN-RECEIVED: the peer's, sent again, or its half of a
-    /// simultaneous open.
+    /// A SYN in SYN-RECEIVED: the peer's, sent again; its half of a simultaneous
+    /// open; or another one, with which a passive open starts over in LISTEN
+    /// (RFC 9293 3.10.7.4, fourth).
     pub(super) fn on_syn_again(&mut self, segment: &TcpRepr, now: Instant) {
-        let acks = segment.flags.contains(TcpFlags::ACK);
+        let active = self.flags.contains(Flags::ACTIVE);
+        let first = segment.seq == self.rcv.irs;
         if segment.flags.contains(TcpFlags::RST) {
             return;
         }
-        if segment.seq != self.rcv.irs {
-            self.challenge(now);
-        } else if !acks {
-            self.pending.insert(Pending::SYN);
-        } else if segment.ack == self.snd.nxt {
-            self.handshake_complete(segment, now);
-            self.pending.insert(Pending::ACK);
+        match segment.flags.contains(TcpFlags::ACK) {
+            false if first => self.pending.insert(Pending::SYN),
+            false if !active && self.is_acceptable(segment, 0) => self.terminate(),
+            true if first && active && segment.ack == self.snd.nxt => {
+                self.handshake_complete(segment, now);
+                self.pending.insert(Pending::ACK);
+            }
+            _ => self.challenge(now),
         }
     }
 

@@ -92,6 +92,7 @@ impl<B: Payload> Connection<B> {
             return;
         }
         self.timestamps.take(segment.options.timestamps, covers_ack, now);
+        self.take_urgent_pointer(segment);
         if len > 0 {
             self.on_sequence(segment, held, now);
         }
@@ -101,7 +102,7 @@ impl<B: Payload> Connection<B> {
     /// what ends at the last acknowledgement that we sent or begins at the
     /// very edge of the window still brings its ACK.
     #[inline]
-    fn is_acceptable(&self, segment: &TcpRepr, len: u32) -> bool {
+    pub(super) fn is_acceptable(&self, segment: &TcpRepr, len: u32) -> bool {
         (segment.seq + len).ge(self.rcv.ack_sent) && segment.seq.le(self.rcv.edge.max(self.rcv.nxt))
     }
 
@@ -139,7 +140,9 @@ impl<B: Payload> Connection<B> {
             return self.challenge(now);
         }
         self.fail(match self.state {
-            State::SynReceived if self.flags.contains(Flags::ACTIVE) => Error::Refused,
+            // Back to LISTEN: nobody needs to know (RFC 9293 3.10.7.4, second).
+            State::SynReceived if !self.flags.contains(Flags::ACTIVE) => return self.terminate(),
+            State::SynReceived => Error::Refused,
             State::CloseWait => Error::BrokenPipe,
             _ => Error::Reset,
         });

@@ -3,7 +3,7 @@
 //! [`Connection`] holds all of its state in one struct, what every segment
 //! touches first. The files beside this one each add the methods of one idea:
 //! `handshake`, `input` (checks of RFC 9293 3.10.7.4), `ack`, `receive`,
-//! `window`, `output`, `recovery`, `timers`, `close`, `app`.
+//! `window`, `output`, `recovery`, `timers`, `close`, `app`, `urgent`.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -28,6 +28,7 @@ mod rtt;
 mod send_buffer;
 mod timers;
 mod timestamps;
+mod urgent;
 mod window;
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ use rtt::RttEstimator;
 use send_buffer::SendBuffer;
 use timers::Timers;
 use timestamps::TimestampClock;
+use urgent::Urgent;
 use window::{ReceiveSpace, SendSpace};
 
 /// States of RFC 9293 3.3.2; LISTEN belongs to whoever owns the connections.
@@ -196,6 +198,7 @@ pub struct Connection<B: Payload> {
     /// A RST that answers one segment, with this sequence number, and does
     /// not end the connection.
     reset_reply: Option<SeqNum>,
+    urgent: Option<Box<Urgent>>,
     error: Option<Error>,
     keepalive: Option<Keepalive>,
     user_timeout: Duration,
@@ -228,6 +231,7 @@ impl<B: Payload> Connection<B> {
             rtt: RttEstimator::new(&config),
             controller: Controller::new(config.congestion),
             reset_reply: None,
+            urgent: None,
             error: None,
             keepalive: config.keepalive,
             user_timeout: config.user_timeout,

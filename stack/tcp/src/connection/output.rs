@@ -25,6 +25,8 @@ pub struct Transmit<'a> {
     pub flags: TcpFlags,
     /// Window field as it goes on the wire.
     pub window: u16,
+    /// Urgent pointer; zero without `URG`.
+    pub urgent: u16,
     /// Options.
     pub options: TcpOptions,
     /// Payload, in the two halves of the ring that holds it.
@@ -164,7 +166,8 @@ impl<B: Payload> Connection<B> {
         if self.pending.contains(Pending::OVERRIDE) {
             return Ok(data(unsent.min(room).min(full)));
         }
-        let offloads = max_payload > u32::from(self.rcv.mss);
+        // Devices that cut do not agree about the urgent pointer.
+        let offloads = max_payload > u32::from(self.rcv.mss) && !self.sends_urgent();
         let most = if offloads { max_payload - max_payload % full } else { full };
         let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
         if len % full != 0 && !self.may_send_partial(len, unsent, full) {
@@ -200,7 +203,7 @@ impl<B: Payload> Connection<B> {
             // Cut short by the peer's window: only when it can hardly open further.
             return len < full && len >= self.snd.max_wnd / 2;
         }
-        if self.flags.contains(Flags::WRITE_SHUT) {
+        if self.flags.contains(Flags::WRITE_SHUT) || self.sends_urgent() {
             return true;
         }
         if self.flags.contains(Flags::CORK) {
@@ -243,7 +246,10 @@ impl<B: Payload> Connection<B> {
         match plan {
             Plan::Reset => {
                 self.pending.remove(Pending::RST);
-                self.bare(self.snd.nxt, self.rcv.nxt, TcpFlags::RST | TcpFlags::ACK)
+                // RFC 7323 3.2 wants the timestamps here too.
+                let options = TcpOptions { timestamps: self.timestamps.option(now), ..Default::default() };
+                let flags = TcpFlags::RST | TcpFlags::ACK;
+                Transmit { options, ..self.bare(self.snd.nxt, self.rcv.nxt, flags) }
             }
             Plan::ResetReply(seq) => {
                 self.reset_reply = None;
@@ -266,6 +272,7 @@ impl<B: Payload> Connection<B> {
             ack,
             flags,
             window: 0,
+            urgent: 0,
             options: TcpOptions::default(),
             payload: (&[], &[]),
             is_retransmit: false,
@@ -304,9 +311,9 @@ impl<B: Payload> Connection<B> {
         flags.set(TcpFlags::FIN, data.fin);
         flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
         let header = self.with_ack(data.seq, flags, now);
-        let Transmit { seq, ack, flags, window, options, ecn, .. } = header;
+        let Transmit { seq, ack, flags, window, urgent, options, ecn, .. } = header;
         let payload = self.tx.range(data.seq, data.len);
-        Transmit { seq, ack, flags, window, options, payload, is_retransmit: data.again, ecn }
+        Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit: data.again, ecn }
     }
 
     #[inline]
@@ -359,7 +366,12 @@ impl<B: Payload> Connection<B> {
             ..Default::default()
         };
         self.rcv.duplicate = None;
-        Transmit { window, options, ..self.bare(seq, self.rcv.nxt, flags | TcpFlags::ACK) }
+        let bare = self.bare(seq, self.rcv.nxt, flags | TcpFlags::ACK);
+        let mut segment = Transmit { window, options, ..bare };
+        if self.urgent.is_some() {
+            self.mark_urgent(&mut segment);
+        }
+        segment
     }
 
     /// SACK blocks that fit beside the timestamps.

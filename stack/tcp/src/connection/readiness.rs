@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const HUP = 8;
         /// An error waits: `EPOLLERR`.
         const ERR = 16;
+        /// Urgent data was announced and not all of it read: `EPOLLPRI`.
+        const URGENT = 32;
     }
 }
 
@@ -38,6 +40,8 @@ bitflags::bitflags! {
         const ERROR = 16;
         /// The connection reached TIME-WAIT or CLOSED: both directions are over.
         const HUP = 32;
+        /// The peer's urgent pointer has advanced.
+        const URGENT = 64;
     }
 }
 
@@ -65,6 +69,9 @@ impl<B: Payload> Connection<B> {
         }
         if self.error.is_some() {
             ready |= Readiness::ERR;
+        }
+        if self.urgent.is_some() && self.urgent_ahead() > 0 {
+            ready |= Readiness::URGENT;
         }
         ready
     }

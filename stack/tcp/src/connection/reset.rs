@@ -22,6 +22,7 @@ pub fn reset_for(segment: &TcpRepr) -> Option<Transmit<'static>> {
         ack,
         flags,
         window: 0,
+        urgent: 0,
         options: TcpOptions::default(),
         payload: (&[], &[]),
         is_retransmit: false,

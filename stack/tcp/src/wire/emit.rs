@@ -100,10 +100,11 @@ pub fn emit_tcp_frame(
     let [q0, q1, q2, q3] = segment.seq.0.to_be_bytes();
     let [a0, a1, a2, a3] = segment.ack.0.to_be_bytes();
     let [w0, w1] = segment.window.to_be_bytes();
+    let [u0, u1] = segment.urgent.to_be_bytes();
     let offset = ((header_len / 4) as u8) << 4;
     let flags = segment.flags.bits();
     let with_sum = |[c0, c1]: [u8; 2]| {
-        [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, c0, c1, 0, 0]
+        [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, offset, flags, w0, w1, c0, c1, u0, u1]
     };
     let pseudo = Sum::pseudo_header(header.src, header.dst, PROTOCOL_TCP, ip_payload);
     let field = if checksum {
@@ -143,6 +144,7 @@ mod tests {
             ack: SeqNum(77),
             flags: TcpFlags::ACK | TcpFlags::PSH,
             window: 501,
+            urgent: 0,
             options: TcpOptions {
                 timestamps: Some(Timestamps { tsval: 1, tsecr: 2 }),
                 ..TcpOptions::default()
@@ -169,7 +171,9 @@ mod tests {
 
     #[test]
     fn a_segment_survives_the_round_trip() {
-        let sent = segment(b"hello ", b"world");
+        let mut sent = segment(b"hello ", b"world");
+        sent.flags |= TcpFlags::URG;
+        sent.urgent = 0x1234;
         let bytes = frame(&sent, true);
         assert_eq!(bytes.len(), 14 + 20 + 32 + 11);
         let got = parsed(&bytes, ChecksumPolicy::Verify);
@@ -178,6 +182,7 @@ mod tests {
         assert_eq!((got.tcp.src_port, got.tcp.dst_port), (6379, 40_000));
         assert_eq!((got.tcp.seq, got.tcp.ack, got.tcp.window), (sent.seq, sent.ack, 501));
         assert_eq!((got.tcp.flags, &got.tcp.options), (sent.flags, &sent.options));
+        assert_eq!(got.tcp.urgent, 0x1234);
         assert_eq!(&bytes[got.payload], b"hello world");
     }
 

@@ -10,5 +10,7 @@ mod recovery;
 mod resets;
 mod script;
 mod sending;
+mod state_table;
 mod timestamps;
+mod urgent;
 mod windows;

@@ -59,6 +59,7 @@ struct Segment {
     payload: Vec<u8>,
     ack: u32,
     window: u16,
+    urgent: u16,
     options: TcpOptions,
     again: bool,
     ecn: Ecn,
@@ -223,7 +224,25 @@ impl Script {
             ("<<", _) => return self.inject(rest),
             ("write", _) => self.write(rest),
             ("write-fails", [error]) => self.write_fails(error),
-            ("read", [count]) => self.read(number(count)),
+            ("write-urgent", [count]) => self.write_urgent(number(count)),
+            ("read", [count]) => self.read(number(count), number(count)),
+            ("read", [room, count]) => self.read(number(room), number(count.trim_start_matches('='))),
+            ("urgent", [ahead]) => {
+                let found = self.connection().urgent_ahead().to_string();
+                self.same(&found, ahead);
+            }
+            ("at-mark", [wanted]) => {
+                let found = if self.connection().at_mark() { "on" } else { "off" };
+                self.same(found, wanted);
+            }
+            ("waiting", [bytes]) => {
+                let found = self.connection().info().reassembly.to_string();
+                self.same(&found, bytes);
+            }
+            ("status", [state]) => {
+                let found = format!("{:?}", self.connection().info().state);
+                self.same(&found, state);
+            }
             ("read-blocks", []) => self.read_fails(Err(RecvError::WouldBlock)),
             ("read-end", []) => self.read_fails(Ok(0)),
             ("read-fails", [error]) => self.read_error(error),
@@ -295,7 +314,7 @@ impl Script {
             ack: if segment.flags.contains(TcpFlags::ACK) { OURS + segment.ack } else { SeqNum(0) },
             flags: segment.flags,
             window: segment.window,
-            urgent: 0,
+            urgent: segment.urgent,
             options: TcpOptions { sack: shift_blocks(&segment.options, OURS), ..segment.options.clone() },
             payload_len: segment.payload.len(),
             ecn: segment.ecn,
@@ -305,6 +324,11 @@ impl Script {
         let chunk = (len > 0).then_some(Chunk { buf: segment.payload, range: 0..len });
         match &mut self.connection {
             Some(connection) if connection.is_closed() => self.refuse(&repr),
+            // RFC 6191, RFC 9293 3.6.1.
+            Some(connection) if connection.may_reuse(&repr) => {
+                let params = Params { isn: connection.next_isn_after(), ..params() };
+                self.connection = Some(Connection::accept(&self.config, params, &repr, now));
+            }
             Some(connection) => connection.on_segment(&repr, chunk, now),
             None => match listening(&repr) {
                 Listening::Open => {
@@ -346,9 +370,19 @@ impl Script {
         self.same(&found, wanted);
     }
 
-    fn read(&mut self, count: u32) {
-        let mut buf = vec![0; count as usize];
+    fn write_urgent(&mut self, count: u32) {
+        let data: Vec<u8> = (self.written..self.written + count).map(content).collect();
+        let taken = self.connection().send_urgent(&data);
+        if taken != Ok(data.len()) {
+            self.fail(format!("found {taken:?}"));
+        }
+        self.written += count;
+    }
+
+    fn read(&mut self, room: u32, count: u32) {
+        let mut buf = vec![0; room as usize];
         let result = self.connection().recv(&mut buf);
+        buf.truncate(count as usize);
         if result != Ok(count as usize) {
             self.fail(format!("found {result:?}"));
         }
@@ -412,6 +446,7 @@ impl Script {
             || (mentioned("again") && !found.again)
             || found.ecn != wanted.ecn
             || (mentioned("no-options") && found.options != TcpOptions::default())
+            || found.urgent != wanted.urgent
             || found.options.sack != wanted.options.sack;
         if differs || late > TOLERANCE {
             self.fail(format!("found `{}`", show(&found)));
@@ -430,6 +465,7 @@ impl Script {
             'P' => TcpFlags::PSH,
             'A' => TcpFlags::ACK,
             'U' => TcpFlags::URG,
+            '-' => TcpFlags::empty(),
             'E' => TcpFlags::ECE,
             'C' => TcpFlags::CWR,
             _ => self.fail("unknown flag"),
@@ -442,9 +478,10 @@ impl Script {
             at: self.now,
             flags,
             seq,
-            payload: (seq..seq + len).map(content).collect(),
+            payload: (0..len).map(|at| content(seq.wrapping_add(at))).collect(),
             ack: 0,
             window: 60_000,
+            urgent: 0,
             options: TcpOptions::default(),
             again: false,
             ecn: Ecn::NotEct,
@@ -454,6 +491,7 @@ impl Script {
             let mut value = || number(next().unwrap_or_default());
             match word {
                 "ack" => segment.ack = value(),
+                "urg" => segment.urgent = value() as u16,
                 "win" => segment.window = value() as u16,
                 "mss" => options.mss = Some(value() as u16),
                 "ws" => options.window_scale = Some(value() as u8),
@@ -479,7 +517,8 @@ fn params() -> Params {
 }
 
 fn number(word: &str) -> u32 {
-    word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"))
+    let number: i64 = word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"));
+    number as u32
 }
 
 fn block(word: &str) -> (SeqNum, SeqNum) {
@@ -506,6 +545,7 @@ fn collect(segment: &Transmit<'_>, at: Instant) -> Segment {
         payload: [segment.payload.0, segment.payload.1].concat(),
         ack: if segment.flags.contains(TcpFlags::ACK) { segment.ack - THEIRS } else { segment.ack.0 },
         window: segment.window,
+        urgent: segment.urgent,
         options: TcpOptions { sack, ..segment.options.clone() },
         again: segment.is_retransmit,
         ecn: segment.ecn,
@@ -519,6 +559,7 @@ fn show(segment: &Segment) -> String {
         (TcpFlags::FIN, 'F'),
         (TcpFlags::RST, 'R'),
         (TcpFlags::PSH, 'P'),
+        (TcpFlags::URG, 'U'),
         (TcpFlags::ACK, 'A'),
         (TcpFlags::ECE, 'E'),
         (TcpFlags::CWR, 'C'),
@@ -528,6 +569,9 @@ fn show(segment: &Segment) -> String {
     let millis = (segment.at.as_micros() - START) as f64 / 1000.0;
     let Segment { seq, ack, window, options, ecn, .. } = segment;
     let mut text = format!("{millis} > {flags} {seq}+{} ack {ack} win {window}", segment.payload.len());
+    if segment.urgent != 0 {
+        text += &format!(" urg {}", segment.urgent);
+    }
     if let Some(Timestamps { tsval, tsecr }) = options.timestamps {
         text += &format!(" ts {tsval} {tsecr}");
     }

@@ -72,8 +72,9 @@ fn they_take_twelve_bytes_of_each_segment() {
 }
 
 #[test]
-fn a_rst_carries_none() {
-    stamped("10 abort\n. > RA 1+0 ack 1 no-options");
+fn a_rst_carries_them_too() {
+    // RFC 7323 3.2.
+    stamped("10 abort\n. > RA 1+0 ack 1 ts 10 100");
 }
 
 #[test]
