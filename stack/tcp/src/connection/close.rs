@@ -121,10 +121,12 @@ impl<B: Payload> Connection<B> {
         if self.state != State::TimeWait || syn.flags & controls != TcpFlags::SYN {
             return false;
         }
-        let newer_clock = syn.options.timestamps.is_some_and(|stamp| {
-            self.timestamps.enabled && (self.timestamps.recent().wrapping_sub(stamp.tsval) as i32) < 0
-        });
-        newer_clock || syn.seq.gt(self.rcv.nxt)
+        match syn.options.timestamps.filter(|_| self.timestamps.enabled) {
+            Some(stamp) if stamp.tsval != self.timestamps.recent() => {
+                (self.timestamps.recent().wrapping_sub(stamp.tsval) as i32) < 0
+            }
+            _ => syn.seq.gt(self.rcv.nxt),
+        }
     }
 
     /// An initial sequence number for the next incarnation that lies beyond

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::payload::Payload;
+use super::payload::{Held, Payload};
 use super::{Connection, Events, Flags, Params, Pending, State};
 use crate::config::Config;
 use crate::error::Error;
@@ -81,7 +81,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// A segment in SYN-SENT (RFC 9293 3.10.7.3).
-    pub(super) fn on_syn_sent(&mut self, segment: &TcpRepr, now: Instant) {
+    pub(super) fn on_syn_sent(&mut self, segment: &TcpRepr, held: Option<Held<B>>, now: Instant) {
         let flags = segment.flags;
         if flags.contains(TcpFlags::ACK) && segment.ack != self.snd.nxt {
             if !flags.contains(TcpFlags::RST) {
@@ -102,6 +102,10 @@ impl<B: Payload> Connection<B> {
         if flags.contains(TcpFlags::ACK) {
             self.handshake_complete(segment, now);
             self.pending.insert(Pending::ACK);
+            self.take_urgent_pointer(segment);
+            if held.is_some() || flags.contains(TcpFlags::FIN) {
+                self.on_sequence(&TcpRepr { seq: segment.seq + 1, ..segment.clone() }, held, now);
+            }
         } else {
             // Both sides open at once (RFC 9293 figure 7).
             self.state = State::SynReceived;

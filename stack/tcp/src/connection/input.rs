@@ -20,7 +20,7 @@ impl<B: Payload> Connection<B> {
         }
         match self.state {
             State::Closed => {}
-            State::SynSent => self.on_syn_sent(segment, now),
+            State::SynSent => self.on_syn_sent(segment, held, now),
             _ => self.on_synchronized(segment, held, now),
         }
     }
@@ -171,7 +171,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Payload and FIN (RFC 9293 3.10.7.4, seventh and eighth).
-    fn on_sequence(&mut self, segment: &TcpRepr, held: Option<Held<B>>, now: Instant) {
+    pub(super) fn on_sequence(&mut self, segment: &TcpRepr, held: Option<Held<B>>, now: Instant) {
         if self.state.can_receive() {
             return self.receive(segment, held, now);
         }

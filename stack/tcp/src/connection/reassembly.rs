@@ -43,6 +43,12 @@ impl<B: Payload> Reassembly<B> {
         &self.blocks
     }
 
+    /// The first part of a range that has come before.
+    pub(super) fn known(&self, from: SeqNum, to: SeqNum) -> Option<(SeqNum, SeqNum)> {
+        let overlaps = self.blocks.iter().filter(|(left, right)| left.lt(to) && from.lt(*right));
+        overlaps.map(|&(left, right)| (left.max(from), right.min(to))).min_by_key(|(left, _)| *left - from)
+    }
+
     /// Stores `held`, which begins at `seq`. Overlaps are cut on either side,
     /// so that each byte is held once. Returns `false`, with nothing stored,
     /// when `max_segments` are there already and this one joins no hole.
@@ -53,6 +59,8 @@ impl<B: Payload> Reassembly<B> {
         if let Some((at, before)) = index.checked_sub(1).and_then(|index| self.segments.get(index)) {
             let covered = (*at + before.len()).since(start);
             if covered >= held.len() {
+                // Its run is news again (RFC 2883 4).
+                self.note_block((seq, end));
                 return true;
             }
             held.trim_front(covered);

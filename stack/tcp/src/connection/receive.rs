@@ -60,6 +60,9 @@ impl<B: Payload> Connection<B> {
             seq += known;
         }
         held.truncate(self.rcv.edge.since(seq));
+        if self.reassembly.is_some() {
+            self.note_overlap(seq, seq + held.len());
+        }
         if held.len() == 0 {
             self.acknowledge_now();
         } else if seq == self.rcv.nxt {
@@ -121,6 +124,15 @@ impl<B: Payload> Connection<B> {
         let to = to.min(self.rcv.nxt);
         if from.lt(to) && self.flags.contains(Flags::SACK) {
             self.rcv.duplicate = Some((from, to));
+        }
+    }
+
+    /// The same for what has come before behind a gap. Only the first duplicate of
+    /// a segment is reported (RFC 2883 4.2.2).
+    #[cold]
+    fn note_overlap(&mut self, from: SeqNum, to: SeqNum) {
+        if self.rcv.duplicate.is_none() && self.flags.contains(Flags::SACK) {
+            self.rcv.duplicate = self.reassembly.as_ref().and_then(|waiting| waiting.known(from, to));
         }
     }
 

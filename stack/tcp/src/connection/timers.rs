@@ -210,7 +210,7 @@ impl<B: Payload> Connection<B> {
             let outstanding = self.flight.oldest_sent_at().map_or(0, |sent| micros32(now).wrapping_sub(sent));
             self.timers.stalled_since = now - Duration::from_micros(u64::from(outstanding));
         }
-        if self.user_timeout_expired(now) || now - self.timers.stalled_since >= self.patience() {
+        if now - self.timers.stalled_since >= self.patience() {
             return self.fail(Error::TimedOut);
         }
         self.stats.timeouts += 1;
@@ -242,10 +242,14 @@ impl<B: Payload> Connection<B> {
         self.user_timeout != Duration::ZERO && now - self.timers.stalled_since >= self.user_timeout
     }
 
-    /// Time after which unacknowledged data means that the connection is dead:
-    /// what the configured number of retransmissions takes with a timeout of
-    /// `rto_min` that doubles each time (Linux `retransmits_timed_out`).
+    /// Time after which unacknowledged data means that the connection is dead, R2
+    /// of RFC 9293 3.8.3: the user timeout, be it shorter or longer, or what the
+    /// configured number of retransmissions takes with a timeout of `rto_min` that
+    /// doubles each time (Linux `retransmits_timed_out`).
     fn patience(&self) -> Duration {
+        if self.user_timeout != Duration::ZERO {
+            return self.user_timeout;
+        }
         let orphan = self.flags.contains(Flags::ORPHAN);
         let retries = if orphan { self.config.orphan_retries } else { self.config.data_retries };
         (0..=retries)

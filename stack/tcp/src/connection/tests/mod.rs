@@ -1,5 +1,6 @@
 //! Segment tests: one clause of a specification, one script.
 
+mod blind;
 mod closing;
 mod congestion;
 mod keepalive;
@@ -8,9 +9,11 @@ mod opening;
 mod receiving;
 mod recovery;
 mod resets;
+mod rto;
 mod script;
 mod sending;
 mod state_table;
+mod time_wait;
 mod timestamps;
 mod urgent;
 mod windows;

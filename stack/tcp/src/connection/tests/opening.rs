@@ -1,7 +1,7 @@
 //! Handshakes (RFC 9293 3.5, 3.10.7.3; RFC 6298; RFC 7323).
 
-use super::script::{accepted, bare, established, play};
-use crate::Config;
+use super::script::{accepted, bare, established, established_with, in_state, play};
+use crate::{Config, State};
 
 #[test]
 fn an_active_open_takes_three_segments() {
@@ -310,5 +310,213 @@ fn an_accepted_connection_carries_data_both_ways() {
          .   > PA 1+50 ack 101
          20  < A 101+0 ack 51
          2000 no-timer",
+    );
+}
+
+#[test]
+fn the_listener_recovers_from_an_old_duplicate_syn() {
+    // RFC 9293 figure 8, as the passive side.
+    play(
+        bare(),
+        "0   < S -100+0 win 5000 mss 1000
+         .   > SA 0+0 ack -99
+         10  < R -99+0
+         .   forget
+         20  < S 0+0 win 5000 mss 1000
+         .   > SA 0+0 ack 1
+         30  < A 1+0 ack 1
+         .   state Established",
+    );
+}
+
+#[test]
+fn the_opener_resets_the_answer_to_its_old_duplicate_syn() {
+    // RFC 9293 figure 8, as the active side.
+    play(
+        bare(),
+        "0   connect
+         .   > S 0+0
+         10  < SA 0+0 ack -99 mss 1000
+         .   > R -99+0
+         .   state SynSent
+         20  < SA 300+0 ack 1 mss 1000
+         .   > A 1+0 ack 301
+         .   state Established",
+    );
+}
+
+#[test]
+fn a_half_open_connection_is_discovered_by_who_opens_again() {
+    // RFC 9293 figure 9, as the side that has crashed.
+    play(
+        bare(),
+        "0     connect
+         .     > S 0+0
+         10    < A 300+0 ack 100
+         .     > R 100+0
+         .     state SynSent
+         1000  > S 0+0 again
+         1010  < SA 400+0 ack 1 mss 1000
+         .     > A 1+0 ack 401
+         .     state Established",
+    );
+}
+
+#[test]
+fn a_half_open_connection_is_left_when_the_other_side_has_crashed() {
+    // RFC 9293 figure 9, as the side that remains.
+    established("10 < S 400+0\n. > A 1+0 ack 1\n20 < R 1+0\n. error Reset\n. closed");
+}
+
+#[test]
+fn data_for_a_connection_that_is_gone_is_reset() {
+    // RFC 9293 figure 10.
+    in_state(State::Closed, "10 < PA 1+10 ack 1\n. > R 1+0 no-options");
+}
+
+#[test]
+fn an_old_syn_between_two_listeners_leaves_nothing_behind() {
+    // RFC 9293 figure 11: the SYN,ACK of the one is reset by the other.
+    play(bare(), "0 < SA 0+0 ack 1 mss 1000\n. > R 1+0");
+    in_state(State::SynReceived, "10 < R 1+0\n. error -\n. forget\n20 < A 1+0 ack 1\n. > R 1+0");
+}
+
+#[test]
+fn data_may_come_with_the_syn_ack() {
+    // RFC 9293 3.10.7.3, fourth.
+    in_state(
+        State::SynSent,
+        "10 < SPA 0+100 ack 1 mss 1000\n. > A 1+0 ack 101\n. state Established\n. read 100",
+    );
+}
+
+#[test]
+fn a_fin_may_come_with_the_syn_ack() {
+    in_state(State::SynSent, "10 < FSA 0+0 ack 1 mss 1000\n. > A 1+0 ack 2\n. state CloseWait\n. read-end");
+}
+
+#[test]
+fn a_fin_without_a_syn_opens_nothing() {
+    // RFC 9293 3.10.7.4, eighth: in SYN-SENT its number cannot be checked.
+    in_state(State::SynSent, "10 < F 0+0\n. < FA 1+0 ack 1\n. state SynSent");
+}
+
+#[test]
+fn the_smaller_of_both_segment_sizes_counts() {
+    // RFC 9293 MUST-14, MUST-16.
+    for (offered, full) in [(500, 500), (1400, 1000)] {
+        in_state(
+            State::SynSent,
+            &format!(
+                "10 < SA 0+0 ack 1 mss {offered}\n. > A 1+0 ack 1\n. write {full}\n. > PA 1+{full} ack 1"
+            ),
+        );
+        in_state(
+            State::SynSent,
+            &format!(
+                "10 < SA 0+0 ack 1 mss {offered}\n. > A 1+0 ack 1\n. cork on\n. write {}\n. > A 1+{full} ack 1",
+                full + 1
+            ),
+        );
+    }
+}
+
+#[test]
+fn options_of_a_syn_mean_nothing_later() {
+    established_with(
+        Config { window_scaling: true, sack: true, timestamps: true, ..bare() },
+        "",
+        "10  < A 1+0 ack 1 win 10000 mss 100 ws 3 sackok
+         .   write 2000
+         .   > A 1+1000 ack 1 no-options
+         .   > PA 1001+1000 ack 1 no-options
+         20  < A 501+100 ack 1 win 10000
+         .   > A 2001+0 ack 1 no-options",
+    );
+}
+
+#[test]
+fn a_repeated_syn_gives_a_sample_by_its_echo() {
+    // RFC 7323 4.1: 50 ms, where Karn would see none and leave three seconds.
+    play(
+        Config { timestamps: true, ..bare() },
+        "0      connect
+         .      > S 0+0 ts 0 0
+         1000   > S 0+0 ts 1000 0 again
+         1050   < SA 0+0 ack 1 mss 1000 ts 7 1000
+         .      > A 1+0 ack 1
+         .      write 10
+         .      > PA 1+10 ack 1
+         1300   > PA 1+10 ack 1 again",
+    );
+}
+
+#[test]
+fn a_simultaneous_open_repeats_its_syn_ack() {
+    play(
+        bare(),
+        "0     connect
+         .     > S 0+0
+         10    < S 0+0 win 5000 mss 1000
+         .     > SA 0+0 ack 1
+         1000  > SA 0+0 ack 1 again
+         1010  < A 1+0 ack 1 win 5000
+         .     state Established",
+    );
+}
+
+#[test]
+fn a_simultaneous_open_may_end_with_data() {
+    // The ACK alone suffices, whatever comes with it.
+    play(
+        bare(),
+        "0   connect
+         .   > S 0+0
+         10  < S 0+0 win 5000 mss 1000
+         .   > SA 0+0 ack 1
+         20  < PA 1+100 ack 1 win 5000
+         .   > A 1+0 ack 101
+         .   state Established
+         .   read 100",
+    );
+}
+
+#[test]
+fn the_window_of_the_syn_ack_counts_at_once() {
+    in_state(
+        State::SynSent,
+        "10 < SA 0+0 ack 1 win 700 mss 1000\n. > A 1+0 ack 1\n. write 700\n. > PA 1+700 ack 1",
+    );
+}
+
+#[test]
+fn writing_is_possible_as_soon_as_the_handshake_is_over() {
+    in_state(
+        State::SynReceived,
+        "0   write 5 =0
+         10  < A 1+0 ack 1
+         .   events WRITABLE|CONNECTED
+         .   ready WRITABLE
+         .   write 5
+         .   > PA 1+5 ack 1",
+    );
+}
+
+#[test]
+fn a_close_while_a_passive_open_waits_follows_the_handshake() {
+    in_state(State::SynReceived, "10 close\n. state SynReceived\n20 < A 1+0 ack 1\n. > FA 1+0 ack 1");
+}
+
+#[test]
+fn a_passive_open_that_was_closed_is_given_up_too() {
+    in_state(
+        State::SynReceived,
+        "10     close
+         1000   > SA 0+0 ack 1 again
+         3000   > SA 0+0 ack 1 again
+         7000   > SA 0+0 ack 1 again
+         15000  > SA 0+0 ack 1 again
+         31000  > SA 0+0 ack 1 again
+         63000  closed",
     );
 }

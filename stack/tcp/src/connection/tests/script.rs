@@ -259,6 +259,12 @@ impl Script {
             ("user-timeout", [millis]) => {
                 self.connection().set_user_timeout(Duration::from_millis(u64::from(number(millis))));
             }
+            ("keepalive", ["off"]) => self.connection().set_keepalive(None, now),
+            ("forget", []) => {
+                let closed = self.connection().is_closed();
+                self.same(&closed.to_string(), "true");
+                self.connection = None;
+            }
             ("keepalive", [idle, interval, count]) => {
                 let millis = |word| Duration::from_millis(u64::from(number(word)));
                 let wanted =
@@ -470,15 +476,17 @@ impl Script {
             'C' => TcpFlags::CWR,
             _ => self.fail("unknown flag"),
         });
-        let flags = flags.collect();
+        let flags: TcpFlags = flags.collect();
         let range = next().unwrap_or_default();
         let (seq, len) = range.split_once('+').unwrap_or_else(|| self.fail("no range"));
         let (seq, len) = (number(seq), number(len));
+        // A SYN takes a number of its own, before the data.
+        let first = if flags.contains(TcpFlags::SYN) { seq.wrapping_add(1) } else { seq };
         let mut segment = Segment {
             at: self.now,
             flags,
             seq,
-            payload: (0..len).map(|at| content(seq.wrapping_add(at))).collect(),
+            payload: (0..len).map(|at| content(first.wrapping_add(at))).collect(),
             ack: 0,
             window: 60_000,
             urgent: 0,

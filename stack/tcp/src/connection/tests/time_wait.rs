@@ -1,0 +1,115 @@
+//! TIME-WAIT: RFC 9293 3.6.1, RFC 1337, RFC 6191.
+
+use super::script::{Script, bare, in_state, play};
+use crate::{Config, Duration, State};
+
+fn time_wait(text: &str) -> Script {
+    in_state(State::TimeWait, text)
+}
+
+/// TIME-WAIT of a connection with timestamps; the peer's clock stood at 100.
+fn stamped(text: &str) {
+    play(
+        Config { timestamps: true, ..bare() },
+        &format!(
+            "0  connect
+             .  > S 0+0
+             .  < SA 0+0 ack 1 mss 1000 ts 100 0
+             .  > A 1+0 ack 1
+             .  shutdown
+             .  > FA 1+0 ack 1
+             .  < FA 1+0 ack 2 ts 100 0
+             .  > A 2+0 ack 2
+             .  state TimeWait\n{text}"
+        ),
+    );
+}
+
+#[test]
+fn it_lasts_a_minute() {
+    // RFC 9293 MUST-13, with Linux's idea of twice the segment lifetime.
+    time_wait("59999 state TimeWait\n60000 closed\n. no-timer");
+}
+
+#[test]
+fn its_length_can_be_set() {
+    let config = Config { time_wait: Duration::from_secs(1), ..bare() };
+    play(config, &(super::script::opening(State::TimeWait) + "999 state TimeWait\n1001 closed"));
+}
+
+#[test]
+fn a_rst_does_not_end_it() {
+    // RFC 1337, hazards H1 to H3.
+    time_wait("10 < R 2+0\n. < RA 2+0 ack 2\n. state TimeWait\n60000 closed");
+}
+
+#[test]
+fn old_data_does_not_disturb_it() {
+    // RFC 1337: answered, not taken, and the time goes on.
+    time_wait("30000 < A -499+500 ack 2\n. > A 2+0 ack 2\n. read-end\n60000 closed");
+}
+
+#[test]
+fn only_a_fin_starts_the_time_over() {
+    // RFC 9293 3.10.7.4, eighth.
+    time_wait("30000 < A 2+0 ack 2\n. < A 2+0 ack 1\n40000 < S -5+0\n. > A 2+0 ack 2\n60000 closed");
+}
+
+#[test]
+fn it_gives_way_to_a_syn_with_a_later_number() {
+    // RFC 9293 MAY-2: beginning beyond all that the old connection has used.
+    time_wait(
+        "10  < S 3+0 win 5000 mss 1000
+         .   > SA 65539+0 ack 4
+         20  < A 4+0 ack 65540
+         .   state Established",
+    );
+}
+
+#[test]
+fn it_does_not_give_way_to_an_old_syn() {
+    time_wait("10 < S 2+0\n. > A 2+0 ack 2\n. state TimeWait");
+}
+
+#[test]
+fn it_does_not_give_way_to_a_syn_with_an_ack() {
+    time_wait("10 < SA 500+0 ack 2\n. > A 2+0 ack 2\n. state TimeWait");
+}
+
+#[test]
+fn a_later_clock_counts_more_than_the_number() {
+    // RFC 6191 2.
+    stamped("10 < S -5000+0 mss 1000 ts 101 0\n. > SA 65539+0 ack -4999 ts 10 101\n. state SynReceived");
+}
+
+#[test]
+fn an_earlier_clock_does_too() {
+    stamped("10 < S 5000+0 mss 1000 ts 99 0\n. > A 2+0 ack 2\n. state TimeWait");
+}
+
+#[test]
+fn with_the_same_clock_the_number_decides() {
+    stamped("10 < S 2+0 mss 1000 ts 100 0\n. > A 2+0 ack 2\n. state TimeWait");
+    stamped("10 < S 3+0 mss 1000 ts 100 0\n. > SA 65539+0 ack 4\n. state SynReceived");
+}
+
+#[test]
+fn without_a_clock_the_number_decides() {
+    stamped("10 < S 3+0 mss 1000\n. > SA 65539+0 ack 4\n. state SynReceived");
+}
+
+#[test]
+fn an_ack_of_our_fin_that_comes_again_is_not_answered() {
+    time_wait("10 < A 2+0 ack 2\n20 < A 2+0 ack 2\n. state TimeWait");
+}
+
+#[test]
+fn a_program_that_still_holds_it_reads_the_end() {
+    time_wait("10 read-end\n. write-fails Closed\n. ready READABLE|WRITABLE|RDHUP|HUP\n. error -");
+}
+
+#[test]
+fn an_abort_ends_it_without_a_word() {
+    // RFC 9293 3.10.5.
+    time_wait("10 abort\n. closed");
+}
