@@ -63,6 +63,11 @@ pub struct Config {
     pub rto_max: Duration,
     /// Longest delay of an acknowledgement (Linux `TCP_DELACK_MIN`): 40 ms.
     pub delayed_ack: Duration,
+    /// Probe for lost tails instead of waiting for the timeout (RFC 8985 7).
+    pub tail_loss_probe: bool,
+    /// Longest delay of an acknowledgement that a peer is credited with (RFC
+    /// 8985 TLP.max_ack_delay; Linux takes `TCP_RTO_MIN`): 200 ms.
+    pub max_ack_delay: Duration,
     /// Initial congestion window in segments (RFC 6928): 10.
     pub initial_window: u32,
     /// Controller of new connections.
@@ -120,6 +125,8 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(120),
             delayed_ack: Duration::from_millis(40),
+            tail_loss_probe: true,
+            max_ack_delay: Duration::from_millis(200),
             initial_window: 10,
             congestion: CongestionAlgorithm::Cubic,
             syn_retries: 6,

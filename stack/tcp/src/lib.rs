@@ -59,8 +59,11 @@
 //! | --- | --- |
 //! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant) and `TCP_CORK`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data in line, with its mark (RFC 6093) |
 //! | RFC 5681, 3465 | slow start, congestion avoidance, fast retransmit, idle restart |
+//! | RFC 2018, 2883, 6675 | SACK and D-SACK as receiver, a byte-exact scoreboard and the pipe as sender, reneging |
+//! | RFC 8985 | RACK-TLP for peers with SACK, in place of RFC 6675's `IsLost` |
 //! | RFC 6582 | NewReno recovery for peers without SACK |
-//! | RFC 2018, 2883, 6675 | SACK and D-SACK as receiver, a byte-exact scoreboard as sender, reneging |
+//! | RFC 9937 | proportional rate reduction, for both |
+//! | RFC 3522, 3708, 4015, 5682 | spurious retransmissions told by timestamps, D-SACK and F-RTO, and taken back |
 //! | RFC 3042 | limited transmit, as a consequence of the pipe |
 //! | RFC 6298 | retransmission timeout, Karn, with Linux's floor of 200 ms |
 //! | RFC 6928 | initial window of ten segments |
@@ -72,8 +75,7 @@
 //! | RFC 2525 2.17 | RST when unread or late data is thrown away |
 //! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
 //!
-//! Defaults are Linux's, see [`Config`]. Not there yet: RACK-TLP, PRR, the undo
-//! of spurious retransmissions, ECN, HyStart++, path MTU discovery, receive
+//! Defaults are Linux's, see [`Config`]. Not there yet: ECN, HyStart++, path MTU discovery, receive
 //! buffer autotuning.
 #![forbid(unsafe_code)]
 

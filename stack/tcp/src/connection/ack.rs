@@ -1,11 +1,12 @@
 //! What the peer acknowledges (RFC 9293 3.10.7.4, fifth; RFC 5681; RFC 2018).
 
+use super::flight::{AckTime, Delivery};
 use super::payload::Payload;
 use super::timers::micros32;
 use super::{Connection, Events, Flags};
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
-use crate::wire::{TcpFlags, TcpRepr};
+use crate::wire::{TcpFlags, TcpRepr, Timestamps};
 
 /// Back-off that outlives an acknowledgement which gives no RTT sample: 16
 /// times the timeout, more than round trips grow at once.
@@ -16,8 +17,29 @@ const BACKOFF_KEPT: u32 = 4;
 pub(super) struct AckOutcome {
     /// Bytes newly acknowledged.
     pub advanced: u32,
+    /// Bytes newly SACKed.
+    pub sacked: u32,
     /// It counts as a duplicate: RFC 5681 2, or new SACK information (RFC 6675 2).
     pub duplicate: bool,
+    /// It repeats the last one and says nothing beside, outstanding data or not.
+    pub duplicate_without_sack: bool,
+    /// What has arrived, by either.
+    pub delivery: Delivery,
+    /// End of the highest byte that had arrived before.
+    pub fack: SeqNum,
+    /// A range that the peer has received twice (RFC 2883).
+    pub dsack: Option<(SeqNum, SeqNum)>,
+    /// Its timestamps.
+    pub stamps: Option<Timestamps>,
+}
+
+impl AckOutcome {
+    /// Where the lowest segment begins that was sent once and arrives only now,
+    /// after something above it.
+    #[inline]
+    pub(super) fn overtaken(&self) -> Option<SeqNum> {
+        self.delivery.lowest_original.filter(|lowest| lowest.lt(self.fack))
+    }
 }
 
 impl<B: Payload> Connection<B> {
@@ -25,32 +47,57 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub(super) fn acknowledge(&mut self, segment: &TcpRepr, now: Instant) {
         let window_before = self.snd.wnd;
-        let advanced = segment.ack - self.snd.una;
         self.timers.probes = 0;
-        self.update_send_window(segment, advanced > 0);
-        if advanced > 0 {
-            self.advance(segment, now);
+        let mut outcome = AckOutcome {
+            advanced: segment.ack - self.snd.una,
+            sacked: 0,
+            duplicate: false,
+            duplicate_without_sack: false,
+            delivery: Delivery::default(),
+            fack: self.flight.highest_sacked(),
+            dsack: None,
+            stamps: segment.options.timestamps,
+        };
+        self.update_send_window(segment, outcome.advanced > 0);
+        if outcome.advanced > 0 {
+            self.advance(segment, &mut outcome.delivery, now);
         }
-        let sacked = self.take_sack(segment);
-        let duplicate = advanced == 0
-            && !self.flight.is_empty()
-            && (sacked > 0
-                || (segment.payload_len == 0
-                    && self.snd.wnd == window_before
-                    && !segment.flags.contains(TcpFlags::FIN)));
-        self.recover(&AckOutcome { advanced, duplicate }, now);
+        if !segment.options.sack.is_empty() && self.flags.contains(Flags::SACK) {
+            self.take_sack(segment, &mut outcome, now);
+        }
+        outcome.duplicate_without_sack = outcome.advanced == 0
+            && segment.options.sack.is_empty()
+            && segment.payload_len == 0
+            && self.snd.wnd == window_before
+            && !segment.flags.contains(TcpFlags::FIN);
+        outcome.duplicate = !self.flight.is_empty()
+            && (outcome.duplicate_without_sack || (outcome.advanced == 0 && outcome.sacked > 0));
+        self.stats.delivered += outcome.delivery.segments;
+        self.recover(&outcome, now);
         if self.snd.wnd == 0 && !self.flight.is_empty() {
             // The peer lives, whatever it does with our retransmissions.
             self.timers.stalled_since = Instant::FAR;
         }
     }
 
+    #[inline]
+    fn ack_time(&self, segment: &TcpRepr, now: Instant) -> AckTime {
+        AckTime {
+            now,
+            mss: self.smss(),
+            min_rtt: self.rtt.smallest(),
+            stamps: segment.options.timestamps,
+            clock: self.timestamps,
+        }
+    }
+
     /// Everything before the segment's ACK has arrived.
     #[inline]
-    fn advance(&mut self, segment: &TcpRepr, now: Instant) {
+    fn advance(&mut self, segment: &TcpRepr, delivery: &mut Delivery, now: Instant) {
         let una = segment.ack;
         let before = self.tx.len();
-        let acked = self.flight.acknowledge(una);
+        let time = self.ack_time(segment, now);
+        self.flight.acknowledge(una, &time, delivery);
         self.snd.una = una;
         self.snd.small_end = self.snd.small_end.max(una);
         self.tx.acknowledge(una);
@@ -58,7 +105,7 @@ impl<B: Payload> Connection<B> {
         self.timers.stalled_since = Instant::FAR;
         // What was held back and then sent has arrived: not a shut window.
         self.timers.persist_backoff = 0;
-        let sample = match acked.sent_at {
+        let sample = match delivery.rtt_from() {
             Some(sent_at) => Some(Duration::from_micros(u64::from(micros32(now).wrapping_sub(sent_at)))),
             // A retransmission is told from its original by the echo (RFC 7323 4.1).
             None => self.timestamps.echoed_rtt(segment.options.timestamps, now),
@@ -81,18 +128,16 @@ impl<B: Payload> Connection<B> {
         self.space_freed();
     }
 
-    /// Marks what the peer reports as received; returns how much was news.
-    #[inline]
-    fn take_sack(&mut self, segment: &TcpRepr) -> u32 {
-        if segment.options.sack.is_empty() || !self.flags.contains(Flags::SACK) {
-            return 0;
+    /// Marks what the peer reports as received.
+    fn take_sack(&mut self, segment: &TcpRepr, outcome: &mut AckOutcome, now: Instant) {
+        let blocks = &segment.options.sack;
+        outcome.dsack = duplicate_block(segment).filter(|&(left, right)| {
+            left.lt(right) && right.le(self.snd.nxt) && left.ge(self.snd.una - self.snd.max_wnd)
+        });
+        let time = self.ack_time(segment, now);
+        for &(left, right) in blocks {
+            outcome.sacked += self.flight.sack(left, right, &time, &mut outcome.delivery);
         }
-        segment
-            .options
-            .sack
-            .iter()
-            .map(|&(left, right): &(SeqNum, SeqNum)| self.flight.sack(left, right))
-            .sum()
     }
 
     /// The send buffer has become emptier: grows its limit with the congestion
@@ -108,4 +153,13 @@ impl<B: Payload> Connection<B> {
             self.events.insert(Events::WRITABLE);
         }
     }
+}
+
+/// The first block of a segment, when it reports a duplicate: it lies below the
+/// acknowledgement or within the second block (RFC 2883 4).
+fn duplicate_block(segment: &TcpRepr) -> Option<(SeqNum, SeqNum)> {
+    let mut blocks = segment.options.sack.iter();
+    let &(left, right) = blocks.next()?;
+    let within = |&(outer_left, outer_right): &(SeqNum, SeqNum)| left.ge(outer_left) && right.le(outer_right);
+    (right.le(segment.ack) || blocks.next().is_some_and(within)).then_some((left, right))
 }

@@ -1,5 +1,6 @@
 //! A connection's inner state, for `TCP_INFO` and tools.
 
+use super::flight::DUP_THRESH;
 use super::payload::Payload;
 use super::recovery::Phase;
 use super::{Connection, Flags, State};
@@ -46,6 +47,25 @@ pub struct Info {
     pub sacked: u32,
     /// Of these, what is taken for lost.
     pub lost: u32,
+    /// Of these, what was lost and sent again.
+    pub resent: u32,
+    /// Segments that have arrived so far, as full ones (`tcpi_delivered`).
+    pub delivered: u32,
+    /// Largest distance in segments by which the path was seen to reorder, 3
+    /// at least (`tcpi_reordering`).
+    pub reordering: u32,
+    /// Times that reordering was seen (`tcpi_reord_seen`).
+    pub reord_seen: u32,
+    /// D-SACKs received so far (`tcpi_dsack_dups`).
+    pub dsack_dups: u32,
+    /// Segments sent again so far that had arrived already, as D-SACKs tell.
+    pub spurious_retransmits: u32,
+    /// Reactions to losses that were taken back so far.
+    pub undos: u32,
+    /// Tail loss probes sent so far.
+    pub tail_probes: u32,
+    /// Payload bytes sent again so far (`tcpi_bytes_retrans`).
+    pub bytes_retransmitted: u64,
     /// Segments retransmitted so far.
     pub retransmits: u32,
     /// Retransmission timeouts so far.
@@ -91,6 +111,15 @@ impl<B: Payload> Connection<B> {
             unacked: self.flight.bytes(),
             sacked: self.flight.sacked(),
             lost: self.flight.lost(),
+            resent: self.flight.resent(),
+            delivered: self.stats.delivered,
+            reordering: self.stats.reordering.max(DUP_THRESH),
+            reord_seen: self.stats.reorderings,
+            dsack_dups: self.stats.dsacks,
+            spurious_retransmits: self.stats.spurious_retransmits,
+            undos: self.stats.undos,
+            tail_probes: self.stats.tail_probes,
+            bytes_retransmitted: self.stats.bytes_retransmitted,
             retransmits: self.stats.retransmits,
             timeouts: self.stats.timeouts,
             recoveries: self.stats.recoveries,

@@ -159,6 +159,8 @@ bitflags::bitflags! {
         const PROBE = 8;
         /// What the window allows, however small (RFC 9293 3.8.6.2.1).
         const OVERRIDE = 16;
+        /// A tail loss probe: new data, or the last segment again (RFC 8985 7.3).
+        const TAIL_PROBE = 32;
     }
 }
 
@@ -168,6 +170,19 @@ struct Stats {
     retransmits: u32,
     timeouts: u32,
     recoveries: u32,
+    /// Segments that have arrived, as full ones.
+    delivered: u32,
+    /// D-SACKs received.
+    dsacks: u32,
+    /// Segments sent again that had arrived before, as far as D-SACKs told.
+    spurious_retransmits: u32,
+    /// Reductions of the window that were taken back.
+    undos: u32,
+    tail_probes: u32,
+    /// Times that reordering was seen, and its largest distance in segments.
+    reorderings: u32,
+    reordering: u32,
+    bytes_retransmitted: u64,
     bytes_sent: u64,
     bytes_acked: u64,
     bytes_received: u64,

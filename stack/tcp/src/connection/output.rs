@@ -4,7 +4,7 @@
 //! `commit`, which does what was planned and builds the segment.
 
 use super::payload::Payload;
-use super::recovery::Phase;
+use super::recovery::{Frto, Phase};
 use super::timers::micros32;
 use super::{Connection, Flags, Pending, State};
 use crate::seq::SeqNum;
@@ -62,6 +62,17 @@ enum Plan {
     Ack,
 }
 
+/// Why data is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// For the first time.
+    New,
+    /// Again, because it was lost.
+    Lost,
+    /// Again, as a tail loss probe.
+    Probe,
+}
+
 /// A range of the send buffer.
 #[derive(Debug, Clone, Copy)]
 struct Data {
@@ -70,8 +81,7 @@ struct Data {
     len: u32,
     /// A FIN follows the payload.
     fin: bool,
-    /// It was sent before.
-    again: bool,
+    kind: Kind,
     /// It ends in a segment that is not full.
     partial: bool,
 }
@@ -120,7 +130,9 @@ impl<B: Payload> Connection<B> {
             return Some(Plan::Syn);
         }
         if self.state.can_transmit() {
-            let data = self.plan_again(max_payload).or_else(|| self.plan_new(max_payload).ok());
+            let probe = self.pending.contains(Pending::TAIL_PROBE);
+            let data = if probe { self.plan_probe(max_payload) } else { self.plan_again(max_payload) };
+            let data = data.or_else(|| self.plan_new(max_payload).ok());
             if let Some(data) = data {
                 return Some(Plan::Data(data));
             }
@@ -131,17 +143,50 @@ impl<B: Payload> Connection<B> {
         self.pending.contains(Pending::ACK).then_some(Plan::Ack)
     }
 
-    /// What was lost goes first.
+    /// What was lost goes first, as far as the congestion window lets it.
     #[inline]
     fn plan_again(&self, max_payload: u32) -> Option<Data> {
-        if !self.flight.has_unsent_loss() || (!self.recovery.resend_now && self.pipe() >= self.window.cwnd) {
+        if !self.flight.has_unsent_loss() || self.recovery.frto == Frto::Deciding {
             return None;
         }
         let most = self.segment_payload(self.options_len()).min(max_payload);
         let (seq, len) = self.flight.next_lost(most)?;
+        let pipe = self.pipe();
+        let fits = pipe + len.min(most) <= self.window.cwnd || pipe == 0 || self.recovery.resend_now;
+        fits.then(|| self.sent_before(seq, len, most, Kind::Lost))
+    }
+
+    /// A range of what was sent, cut to `most` bytes of payload.
+    fn sent_before(&self, seq: SeqNum, len: u32, most: u32, kind: Kind) -> Data {
         let payload = self.tx.end().since(seq).min(len);
         let fin = len > payload && payload <= most;
-        Some(Data { seq, len: payload.min(most), fin, again: true, partial: false })
+        Data { seq, len: payload.min(most), fin, kind, partial: false }
+    }
+
+    /// New data, whatever the congestion window says, or the last segment
+    /// once more (RFC 8985 7.3).
+    fn plan_probe(&self, max_payload: u32) -> Option<Data> {
+        let most = self.segment_payload(self.options_len()).min(max_payload);
+        let new = self.unsent().min(self.snd.edge().since(self.snd.nxt)).min(most);
+        if new > 0 {
+            return Some(self.new_data(new, most));
+        }
+        let (seq, len) = self.flight.last(most)?;
+        Some(self.sent_before(seq, len, most, Kind::Probe))
+    }
+
+    /// The next bytes that were never sent, and the FIN when it follows them
+    /// and the peer's window has room for it.
+    #[inline]
+    fn new_data(&self, len: u32, full: u32) -> Data {
+        let seq = self.snd.nxt;
+        let fin = self.fin_due() && len == self.unsent() && self.snd.edge().since(seq) > len;
+        Data { seq, len, fin, kind: Kind::New, partial: !len.is_multiple_of(full) }
+    }
+
+    /// Whether something new may be sent now.
+    pub(super) fn may_send_new(&self) -> bool {
+        self.plan_new(u32::from(self.rcv.mss)).is_ok()
     }
 
     /// Payload that was never sent, as far as both windows, Nagle (RFC 9293
@@ -150,21 +195,13 @@ impl<B: Payload> Connection<B> {
     fn plan_new(&self, max_payload: u32) -> Result<Data, Blocked> {
         let seq = self.snd.nxt;
         let unsent = self.unsent();
-        let fin_due = self.fin_due();
         let room = self.snd.edge().since(seq);
-        if room == 0 || (unsent == 0 && !fin_due) {
+        if room == 0 || (unsent == 0 && !self.fin_due()) {
             return Err(Blocked::Held);
         }
         let full = self.segment_payload(self.options_len()).min(max_payload);
-        let data = |len: u32| Data {
-            seq,
-            len,
-            fin: fin_due && len == unsent && room > len,
-            again: false,
-            partial: !len.is_multiple_of(full),
-        };
         if self.pending.contains(Pending::OVERRIDE) {
-            return Ok(data(unsent.min(room).min(full)));
+            return Ok(self.new_data(unsent.min(room).min(full), full));
         }
         // Devices that cut do not agree about the urgent pointer.
         let offloads = max_payload > u32::from(self.rcv.mss) && !self.sends_urgent();
@@ -176,7 +213,7 @@ impl<B: Payload> Connection<B> {
                 return Err(Blocked::Held);
             }
         }
-        Ok(data(len))
+        Ok(self.new_data(len, full))
     }
 
     /// Bytes that the congestion window has room for: full segments, or all
@@ -301,19 +338,22 @@ impl<B: Payload> Connection<B> {
     #[inline]
     fn commit_data(&mut self, data: Data, now: Instant) -> Transmit<'_> {
         let sequence_len = data.len + u32::from(data.fin);
-        if data.again {
-            self.commit_again(data.seq, sequence_len, now);
-        } else {
-            self.commit_new(data, sequence_len, now);
+        match data.kind {
+            Kind::New => self.commit_new(data, sequence_len, now),
+            Kind::Lost => self.commit_lost(data.seq, sequence_len, now),
+            Kind::Probe => self.commit_probe(data.seq, sequence_len, now),
         }
+        let again = data.kind != Kind::New;
+        self.recovery.note_sent(sequence_len);
         self.stats.bytes_sent += u64::from(data.len);
+        self.stats.bytes_retransmitted += if again { u64::from(data.len) } else { 0 };
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, data.fin);
         flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
         let header = self.with_ack(data.seq, flags, now);
         let Transmit { seq, ack, flags, window, urgent, options, ecn, .. } = header;
         let payload = self.tx.range(data.seq, data.len);
-        Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit: data.again, ecn }
+        Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit: again, ecn }
     }
 
     #[inline]
@@ -333,6 +373,11 @@ impl<B: Payload> Connection<B> {
         if data.fin {
             self.flags.insert(Flags::FIN_SENT);
         }
+        if self.pending.contains(Pending::TAIL_PROBE) {
+            self.tail_probe_sent(false);
+        } else {
+            self.arm_tail_probe(now);
+        }
         self.pending.remove(Pending::OVERRIDE);
         if now - self.timers.last_data_received < self.config.delayed_ack {
             self.flags.insert(Flags::INTERACTIVE);
@@ -341,14 +386,22 @@ impl<B: Payload> Connection<B> {
         self.timers.note_activity(now, self.config.idle_release);
     }
 
-    fn commit_again(&mut self, seq: SeqNum, sequence_len: u32, now: Instant) {
+    fn commit_lost(&mut self, seq: SeqNum, sequence_len: u32, now: Instant) {
         self.stats.retransmits += 1;
         self.recovery.resend_now = false;
+        self.note_resend(seq, sequence_len, now);
         self.flight.mark_resent(seq, sequence_len, micros32(now));
         self.timers.last_sent = now;
         if seq == self.snd.una || !self.timers.retransmit_armed() {
             self.arm_retransmit(now);
         }
+    }
+
+    fn commit_probe(&mut self, seq: SeqNum, sequence_len: u32, now: Instant) {
+        self.stats.retransmits += 1;
+        self.flight.mark_probed(seq, sequence_len, micros32(now));
+        self.timers.last_sent = now;
+        self.tail_probe_sent(true);
     }
 
     /// A segment with the acknowledgement, the window and the options that go

@@ -21,6 +21,9 @@ pub(super) fn micros32(now: Instant) -> u32 {
 pub(super) struct Timers {
     /// Retransmission while something is in flight, persist otherwise.
     retransmit: Instant,
+    /// Next look for losses: RACK's reordering timer while something is SACKed
+    /// or being recovered, the tail loss probe otherwise (RFC 8985 5.4).
+    losses: Instant,
     /// Delayed ACK.
     ack: Instant,
     /// Next look at the keepalive.
@@ -53,6 +56,7 @@ impl Timers {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             retransmit: Instant::FAR,
+            losses: Instant::FAR,
             ack: Instant::FAR,
             keepalive: Instant::FAR,
             linger: Instant::FAR,
@@ -72,7 +76,7 @@ impl Timers {
     /// The earliest deadline.
     #[inline]
     fn next(&self) -> Instant {
-        self.retransmit.min(self.ack).min(self.keepalive).min(self.linger).min(self.idle)
+        self.retransmit.min(self.losses).min(self.ack).min(self.keepalive).min(self.linger).min(self.idle)
     }
 
     #[inline]
@@ -83,6 +87,20 @@ impl Timers {
     #[inline]
     pub(super) fn stop_retransmit(&mut self) {
         self.retransmit = Instant::FAR;
+        self.losses = Instant::FAR;
+    }
+
+    /// Has the connection look for losses at `deadline`.
+    #[inline]
+    pub(super) fn watch_losses(&mut self, deadline: Instant) {
+        self.losses = deadline;
+    }
+
+    /// Has the connection probe for a lost tail at `deadline`, or when the
+    /// retransmission timer would expire (RFC 8985 7.2).
+    #[inline]
+    pub(super) fn probe_tail(&mut self, deadline: Instant) {
+        self.losses = deadline.min(self.retransmit);
     }
 
     /// Has an ACK sent by `deadline` at the latest.
@@ -102,7 +120,7 @@ impl Timers {
     }
 
     pub(super) fn handshake_done(&mut self) {
-        self.retransmit = Instant::FAR;
+        self.stop_retransmit();
         self.stalled_since = Instant::FAR;
         self.backoff = 0;
     }
@@ -116,7 +134,7 @@ impl Timers {
     }
 
     pub(super) fn stop_all(&mut self) {
-        self.retransmit = Instant::FAR;
+        self.stop_retransmit();
         self.ack = Instant::FAR;
         self.keepalive = Instant::FAR;
         self.linger = Instant::FAR;
@@ -141,6 +159,9 @@ impl<B: Payload> Connection<B> {
     pub fn on_timer(&mut self, now: Instant) {
         if self.timers.ack <= now {
             self.delayed_ack_expired();
+        }
+        if self.timers.losses <= now {
+            self.losses_expired(now);
         }
         if self.timers.retransmit <= now {
             self.retransmit_expired(now);
@@ -194,6 +215,14 @@ impl<B: Payload> Connection<B> {
         }
     }
 
+    /// It is time to look for losses.
+    fn losses_expired(&mut self, now: Instant) {
+        self.timers.watch_losses(Instant::FAR);
+        if !self.flight.is_empty() {
+            self.look_again(now);
+        }
+    }
+
     fn syn_expired(&mut self, now: Instant) {
         let active = self.flags.contains(Flags::ACTIVE);
         let limit = if active { self.config.syn_retries } else { self.config.synack_retries };
@@ -205,17 +234,23 @@ impl<B: Payload> Connection<B> {
         self.arm_retransmit(now);
     }
 
-    fn data_expired(&mut self, now: Instant) {
+    /// A timer has expired: the peer owes an acknowledgement since the oldest
+    /// segment was sent.
+    pub(super) fn note_stall(&mut self, now: Instant) {
         if self.timers.stalled_since == Instant::FAR {
             let outstanding = self.flight.oldest_sent_at().map_or(0, |sent| micros32(now).wrapping_sub(sent));
             self.timers.stalled_since = now - Duration::from_micros(u64::from(outstanding));
         }
+    }
+
+    fn data_expired(&mut self, now: Instant) {
+        self.note_stall(now);
         if now - self.timers.stalled_since >= self.patience() {
             return self.fail(Error::TimedOut);
         }
         self.stats.timeouts += 1;
+        self.enter_loss(now);
         self.timers.backoff += 1;
-        self.enter_loss();
         self.arm_retransmit(now);
     }
 
@@ -312,6 +347,7 @@ impl<B: Payload> Connection<B> {
         self.tx.release_if_empty();
         self.rx.release_if_empty();
         self.flight.release_if_empty();
+        self.recovery.release_if_quiet();
         if self.held_memory() > 0 {
             self.timers.idle = now + self.config.idle_release;
         }

@@ -7,7 +7,7 @@ use crate::wire::Timestamps;
 const OUTDATED: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// Both directions of the option. Values tick once a millisecond, as Linux's.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct TimestampClock {
     /// The option was negotiated.
     pub enabled: bool,
@@ -78,6 +78,13 @@ impl TimestampClock {
         let ticks = self.value(now).wrapping_sub(echo.tsecr);
         // Half the range: beyond it the echo is from the future, or forged.
         (ticks < 1 << 31).then(|| Duration::from_millis(u64::from(ticks.max(1))))
+    }
+
+    /// Whether an acknowledgement echoes a value older than what a segment
+    /// sent at `sent` has carried: it is not for that one (RFC 3522 3.2).
+    pub(super) fn echo_precedes(&self, received: Option<Timestamps>, sent: Instant) -> bool {
+        let echo = received.filter(|echo| self.enabled && echo.tsecr != 0);
+        echo.is_some_and(|echo| (echo.tsecr.wrapping_sub(self.value(sent)) as i32) < 0)
     }
 }
 

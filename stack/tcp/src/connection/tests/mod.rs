@@ -8,6 +8,8 @@ mod offload;
 mod opening;
 mod receiving;
 mod recovery;
+mod recovery_probe;
+mod recovery_rack;
 mod resets;
 mod rto;
 mod script;

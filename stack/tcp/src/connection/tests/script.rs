@@ -98,7 +98,13 @@ pub fn play(config: Config, text: &str) -> Script {
 
 /// A configuration without any option but the MSS, for short scripts.
 pub fn bare() -> Config {
-    Config { timestamps: false, sack: false, window_scaling: false, ..Config::default() }
+    Config {
+        timestamps: false,
+        sack: false,
+        window_scaling: false,
+        tail_loss_probe: false,
+        ..Config::default()
+    }
 }
 
 /// The lines that lead to a state, all at time 0: we open, without options, to
@@ -295,6 +301,10 @@ impl Script {
                 let found = self.connection().info().cwnd.to_string();
                 self.same(&found, wanted);
             }
+            ("info", [name, wanted]) => {
+                let found = self.counter(name).to_string();
+                self.same(&found, wanted);
+            }
             ("no-timer", []) => {
                 let timer = format!("{:?}", self.connection().next_timer());
                 self.same(&timer, "None");
@@ -303,6 +313,28 @@ impl Script {
             _ => self.fail("unknown verb"),
         }
         self.pump();
+    }
+
+    /// A number of the connection's inner state.
+    fn counter(&mut self, name: &str) -> u64 {
+        let info = self.connection().info();
+        match name {
+            "ssthresh" => info.ssthresh.into(),
+            "lost" => info.lost.into(),
+            "resent" => info.resent.into(),
+            "recovering" => info.recovering.into(),
+            "delivered" => info.delivered.into(),
+            "reordering" => info.reordering.into(),
+            "reord-seen" => info.reord_seen.into(),
+            "dsacks" => info.dsack_dups.into(),
+            "spurious" => info.spurious_retransmits.into(),
+            "undos" => info.undos.into(),
+            "probes" => info.tail_probes.into(),
+            "timeouts" => info.timeouts.into(),
+            "backoff" => info.backoff.into(),
+            "bytes-retransmitted" => info.bytes_retransmitted,
+            _ => self.fail("unknown counter"),
+        }
     }
 
     fn same(&self, found: &str, wanted: &str) {

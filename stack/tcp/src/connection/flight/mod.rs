@@ -1,15 +1,27 @@
-//! What was sent and is not acknowledged: the scoreboard (RFC 6675).
+//! What was sent and is not acknowledged: the scoreboard (RFC 6675 3, RFC
+//! 8985 5.2).
 //!
 //! Each transmission is one entry with its time and its marks, split where a
 //! SACK block ends inside it, so that the account is exact to the byte. Sums
 //! of the marks are kept, so that the amount in flight costs no walk.
+//!
+//! RACK looks at transmissions in the order of their times. First
+//! transmissions have it by their sequence numbers; retransmissions are noted
+//! in a queue of their own. So a look costs what it finds, and not a walk over
+//! all that is outstanding.
+
+mod delivery;
+mod marking;
 
 use std::collections::VecDeque;
 
 use super::audit::require;
 use crate::seq::SeqNum;
+pub(super) use delivery::{AckTime, Delivery};
+pub(super) use marking::Overdue;
 
-/// Duplicate acknowledgements that mean a loss (RFC 5681 3.2, RFC 6675 2).
+/// Segments SACKed above a hole, or duplicate acknowledgements, that mean a
+/// loss (RFC 5681 3.2, RFC 8985 6.2 step 4).
 pub(super) const DUP_THRESH: u32 = 3;
 
 bitflags::bitflags! {
@@ -32,7 +44,7 @@ bitflags::bitflags! {
 struct Sent {
     seq: SeqNum,
     len: u32,
-    /// Low 32 bits of the send time in microseconds.
+    /// Low 32 bits of the time of the last transmission in microseconds.
     sent_at: u32,
     marks: Marks,
 }
@@ -41,6 +53,11 @@ impl Sent {
     #[inline]
     fn end(&self) -> SeqNum {
         self.seq + self.len
+    }
+
+    #[inline]
+    fn order(&self) -> SendOrder {
+        SendOrder { at: self.sent_at, end: self.end() }
     }
 
     /// Cuts the entry at `seq`, strictly inside it, and returns the rest.
@@ -52,45 +69,82 @@ impl Sent {
     }
 }
 
-/// What a cumulative acknowledgement covered.
-#[derive(Debug, Default)]
-pub(super) struct Acked {
-    /// Send time, low 32 bits of microseconds, of the oldest segment whose RTT
-    /// may be taken.
-    pub sent_at: Option<u32>,
+/// A place in the order of transmissions: by time, and by sequence number
+/// where times are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SendOrder {
+    /// Low 32 bits of the time in microseconds.
+    pub at: u32,
+    /// End of what was sent.
+    pub end: SeqNum,
+}
+
+impl SendOrder {
+    /// `RACK_sent_after` of RFC 8985 6.2. Times compare within half an hour,
+    /// longer than anything stays in flight.
+    #[inline]
+    pub(super) fn is_after(self, other: SendOrder) -> bool {
+        let later = self.at.wrapping_sub(other.at) as i32;
+        later > 0 || (later == 0 && self.end.gt(other.end))
+    }
+}
+
+/// A retransmission: a range, and when it was sent.
+#[derive(Debug, Clone, Copy)]
+struct Resend {
+    seq: SeqNum,
+    end: SeqNum,
+    sent_at: u32,
+}
+
+impl Resend {
+    /// Whether an entry is in flight as this has left it.
+    fn is_still(&self, sent: &Sent) -> bool {
+        sent.marks & (Marks::RESENT | Marks::SACKED) == Marks::RESENT && sent.sent_at == self.sent_at
+    }
 }
 
 /// Transmissions in order of their sequence numbers.
 #[derive(Debug)]
 pub(super) struct Flight {
     sent: VecDeque<Sent>,
+    /// Retransmissions in the order of their sending. What became of them
+    /// since is told by the marks; those that are over are dropped in time.
+    resends: VecDeque<Resend>,
     /// Sum of all lengths.
     bytes: u32,
     /// Bytes marked SACKED.
     sacked: u32,
+    /// Entries marked SACKED.
+    sacked_entries: u32,
     /// Bytes marked LOST and not SACKED.
     lost: u32,
-    /// Bytes marked RESENT and not SACKED.
+    /// Bytes marked RESENT and not SACKED; each is marked LOST too.
     resent: u32,
     /// Nothing before it is lost and waits to be sent again.
     resend_from: SeqNum,
-    /// Everything unSACKED before it is marked LOST.
+    /// Everything unSACKed before it is marked LOST.
     lost_up_to: SeqNum,
-    /// End of the highest SACKED byte.
+    /// End of the highest byte that has arrived.
     highest_sacked: SeqNum,
+    /// The latest sent of what has arrived: RACK.xmit_ts and RACK.end_seq.
+    latest: Option<SendOrder>,
 }
 
 impl Flight {
     pub(super) fn new(una: SeqNum) -> Self {
         Self {
             sent: VecDeque::new(),
+            resends: VecDeque::new(),
             bytes: 0,
             sacked: 0,
+            sacked_entries: 0,
             lost: 0,
             resent: 0,
             resend_from: una,
             lost_up_to: una,
             highest_sacked: una,
+            latest: None,
         }
     }
 
@@ -118,14 +172,27 @@ impl Flight {
         self.lost
     }
 
-    /// End of the highest byte that was reported as received.
+    /// Bytes sent again and not known to have arrived.
+    #[inline]
+    pub(super) fn resent(&self) -> u32 {
+        self.resent
+    }
+
+    /// End of the highest byte that has arrived (RACK.fack).
+    #[inline]
     pub(super) fn highest_sacked(&self) -> SeqNum {
         self.highest_sacked
     }
 
+    /// Whether as many segments are SACKed as duplicate acknowledgements mean
+    /// a loss: counted in bytes of full segments, or as transmissions.
+    pub(super) fn sacked_reaches_dup_thresh(&self, mss: u32) -> bool {
+        self.sacked > (DUP_THRESH - 1) * mss || self.sacked_entries >= DUP_THRESH
+    }
+
     /// Memory held, in bytes.
     pub(super) fn capacity(&self) -> usize {
-        self.sent.capacity() * size_of::<Sent>()
+        self.sent.capacity() * size_of::<Sent>() + self.resends.capacity() * size_of::<Resend>()
     }
 
     /// Bytes thought to be in the network: the pipe of RFC 6675 section 4.
@@ -138,7 +205,9 @@ impl Flight {
     #[inline]
     pub(super) fn push(&mut self, seq: SeqNum, len: u32, sent_at: u32) {
         if self.bytes == 0 {
-            *self = Self { sent: std::mem::take(&mut self.sent), ..Self::new(seq) };
+            self.resends.clear();
+            let (sent, resends) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.resends));
+            *self = Self { sent, resends, ..Self::new(seq) };
         }
         self.sent.push_back(Sent { seq, len, sent_at, marks: Marks::empty() });
         self.bytes += len;
@@ -151,34 +220,40 @@ impl Flight {
 
     /// Takes what lies before `ack` off the account.
     #[inline]
-    pub(super) fn acknowledge(&mut self, ack: SeqNum) -> Acked {
-        let mut acked = Acked::default();
-        let mut resent = false;
+    pub(super) fn acknowledge(&mut self, ack: SeqNum, time: &AckTime, delivery: &mut Delivery) {
         while let Some(first) = self.sent.front_mut() {
-            if !first.end().le(ack) {
-                if first.seq.lt(ack) {
-                    let rest = first.split_off(ack);
-                    let head = std::mem::replace(first, rest);
-                    self.take_off(head);
-                }
+            let head = if first.end().le(ack) {
+                let head = *first;
+                self.sent.pop_front();
+                head
+            } else if first.seq.lt(ack) {
+                let rest = first.split_off(ack);
+                self.sacked_entries += u32::from(rest.marks.contains(Marks::SACKED));
+                std::mem::replace(first, rest)
+            } else {
                 break;
-            }
-            let head = *first;
-            self.sent.pop_front();
+            };
             self.take_off(head);
-            resent |= head.marks.contains(Marks::EVER_RESENT);
-            if acked.sent_at.is_none() && !head.marks.contains(Marks::SACKED) {
-                acked.sent_at = Some(head.sent_at);
-            }
+            delivery.acknowledged(&head, time);
         }
-        if resent {
-            acked.sent_at = None;
+        while self.resends.front().is_some_and(|resend| resend.end.le(ack)) {
+            self.resends.pop_front();
         }
+        self.take_latest(delivery);
         // Kept within the reach of comparisons.
         self.resend_from = self.resend_from.max(ack);
         self.lost_up_to = self.lost_up_to.max(ack);
         self.highest_sacked = self.highest_sacked.max(ack);
-        acked
+    }
+
+    /// RFC 8985 6.2 step 2.
+    #[inline]
+    fn take_latest(&mut self, delivery: &Delivery) {
+        if let Some(order) = delivery.latest()
+            && self.latest.is_none_or(|latest| order.is_after(latest))
+        {
+            self.latest = Some(order);
+        }
     }
 
     #[inline]
@@ -186,6 +261,7 @@ impl Flight {
         self.bytes -= sent.len;
         if sent.marks.contains(Marks::SACKED) {
             self.sacked -= sent.len;
+            self.sacked_entries -= 1;
         } else {
             self.count_marks(sent, u32::wrapping_sub);
         }
@@ -213,6 +289,7 @@ impl Flight {
         let Some(sent) = self.sent.get_mut(index) else { return };
         if sent.seq.lt(seq) {
             let rest = sent.split_off(seq);
+            self.sacked_entries += u32::from(rest.marks.contains(Marks::SACKED));
             self.sent.insert(index + 1, rest);
         }
     }
@@ -220,7 +297,13 @@ impl Flight {
     /// Marks a block as received (RFC 2018); returns the bytes that were not
     /// known to be. Blocks outside of what is outstanding, D-SACK among them,
     /// count nothing.
-    pub(super) fn sack(&mut self, left: SeqNum, right: SeqNum) -> u32 {
+    pub(super) fn sack(
+        &mut self,
+        left: SeqNum,
+        right: SeqNum,
+        time: &AckTime,
+        delivery: &mut Delivery,
+    ) -> u32 {
         let (Some(first), Some(last)) = (self.sent.front(), self.sent.back()) else { return 0 };
         if !left.lt(right) || left.lt(first.seq) || right.gt(last.end()) {
             return 0;
@@ -238,99 +321,14 @@ impl Flight {
                 sent.marks.insert(Marks::SACKED);
                 self.count_marks(old, u32::wrapping_sub);
                 self.sacked += old.len;
+                self.sacked_entries += 1;
+                delivery.sacked(&old, time);
             }
             index += 1;
         }
+        self.take_latest(delivery);
         self.highest_sacked = self.highest_sacked.max(right);
         self.sacked - before
-    }
-
-    /// Marks as lost what `IsLost` of RFC 6675 section 4 says: more than two
-    /// segments' bytes, or three separate runs, are SACKED above it. Returns
-    /// whether anything new was.
-    pub(super) fn mark_lost_by_sack(&mut self, mss: u32) -> bool {
-        match self.lost_threshold(mss) {
-            Some(threshold) => self.mark_lost_before(threshold),
-            None => false,
-        }
-    }
-
-    /// The highest sequence number with enough SACKED above it.
-    fn lost_threshold(&self, mss: u32) -> Option<SeqNum> {
-        let (mut bytes, mut runs) = (0, 0);
-        let mut in_run = false;
-        for sent in self.sent.iter().rev() {
-            let sacked = sent.marks.contains(Marks::SACKED);
-            if sacked {
-                bytes += sent.len;
-                runs += u32::from(!in_run);
-            }
-            in_run = sacked;
-            if sacked && (bytes > (DUP_THRESH - 1) * mss || runs >= DUP_THRESH) {
-                return Some(sent.seq);
-            }
-        }
-        None
-    }
-
-    fn mark_lost_before(&mut self, threshold: SeqNum) -> bool {
-        let before = self.lost;
-        let mut index = self.index_of(self.lost_up_to);
-        while let Some(sent) = self.sent.get(index) {
-            if !sent.end().le(threshold) {
-                break;
-            }
-            self.mark_lost_at(index);
-            index += 1;
-        }
-        self.lost_up_to = self.lost_up_to.max(threshold);
-        self.lost > before
-    }
-
-    /// Marks the oldest segment as lost, at most `mss` bytes of it, unless it
-    /// is marked or received already.
-    pub(super) fn mark_first_lost(&mut self, mss: u32) {
-        let Some(first) = self.sent.front() else { return };
-        let seq = first.seq;
-        if first.len > mss {
-            self.split_at(seq + mss);
-        }
-        self.mark_lost_at(0);
-    }
-
-    fn mark_lost_at(&mut self, index: usize) {
-        let Some(sent) = self.sent.get_mut(index) else { return };
-        if sent.marks.intersects(Marks::SACKED | Marks::LOST) {
-            return;
-        }
-        sent.marks.insert(Marks::LOST);
-        self.lost += sent.len;
-        self.resend_from = self.resend_from.min(sent.seq);
-    }
-
-    /// A timeout: everything that was not SACKED is lost, retransmissions
-    /// included. A peer whose cumulative acknowledgement stands below data that
-    /// it had SACKED has thrown that data away, and its SACKs are forgotten
-    /// (RFC 2018 8).
-    pub(super) fn mark_all_lost(&mut self) {
-        let reneged = self.sent.front().is_some_and(|first| first.marks.contains(Marks::SACKED));
-        (self.sacked, self.lost, self.resent) = (0, 0, 0);
-        for sent in &mut self.sent {
-            if reneged {
-                sent.marks.remove(Marks::SACKED);
-            }
-            sent.marks.remove(Marks::RESENT);
-            if sent.marks.contains(Marks::SACKED) {
-                self.sacked += sent.len;
-            } else {
-                sent.marks.insert(Marks::LOST);
-                self.lost += sent.len;
-            }
-        }
-        if let (Some(first), Some(last)) = (self.sent.front(), self.sent.back()) {
-            self.resend_from = first.seq;
-            self.lost_up_to = last.end();
-        }
     }
 
     /// Whether anything lost waits to be sent again.
@@ -360,26 +358,47 @@ impl Flight {
     /// Notes that `len` bytes at `seq`, from [`Flight::next_lost`], were sent
     /// again.
     pub(super) fn mark_resent(&mut self, seq: SeqNum, len: u32, sent_at: u32) {
+        self.mark_again(seq, len, sent_at, Marks::RESENT | Marks::EVER_RESENT);
+        self.resends.push_back(Resend { seq, end: seq + len, sent_at });
+        self.resent += len;
+        self.resend_from = seq + len;
+    }
+
+    /// The last transmission, at most `most` bytes of its end: what a tail
+    /// loss probe sends again (RFC 8985 7.3).
+    pub(super) fn last(&self, most: u32) -> Option<(SeqNum, u32)> {
+        let last = self.sent.back()?;
+        let len = last.len.min(most);
+        Some((last.end() - len, len))
+    }
+
+    /// Notes that `len` bytes at `seq`, from [`Flight::last`], were sent once
+    /// more although they are not taken for lost.
+    pub(super) fn mark_probed(&mut self, seq: SeqNum, len: u32, sent_at: u32) {
+        self.mark_again(seq, len, sent_at, Marks::EVER_RESENT);
+    }
+
+    fn mark_again(&mut self, seq: SeqNum, len: u32, sent_at: u32, marks: Marks) {
         let end = seq + len;
+        self.split_at(seq);
         self.split_at(end);
         let first = self.index_of(seq).min(self.sent.len());
         for sent in self.sent.range_mut(first..).take_while(|sent| sent.seq.lt(end)) {
-            sent.marks.insert(Marks::RESENT | Marks::EVER_RESENT);
+            sent.marks.insert(marks);
             sent.sent_at = sent_at;
         }
-        self.resent += len;
-        self.resend_from = end;
     }
 
-    /// Recounts the sums; see [`super::Connection::audit`].
+    /// Recounts the sums; see [`crate::Connection::audit`].
     pub(super) fn audit(&self, una: SeqNum, nxt: SeqNum) -> Result<(), &'static str> {
-        let (mut next, mut sacked, mut lost, mut resent) = (una, 0, 0, 0);
+        let (mut next, mut sacked, mut lost, mut resent, mut entries) = (una, 0, 0, 0, 0);
         for sent in &self.sent {
             let has = |mark| sent.marks.contains(mark);
             require(sent.seq == next && sent.len > 0, "the scoreboard has a gap, an overlap or nothing")?;
             next = sent.end();
             if has(Marks::SACKED) {
                 sacked += sent.len;
+                entries += 1;
                 require(next.le(self.highest_sacked), "highest_sacked is too low")?;
                 continue;
             }
@@ -392,6 +411,7 @@ impl Flight {
         }
         require(next == nxt && self.bytes == nxt - una, "the scoreboard does not reach from UNA to NXT")?;
         require(sacked == self.sacked, "wrong sum of SACKed bytes")?;
+        require(entries == self.sacked_entries, "wrong number of SACKed entries")?;
         require(lost == self.lost, "wrong sum of lost bytes")?;
         require(resent == self.resent, "wrong sum of bytes sent again")
     }
@@ -405,10 +425,10 @@ impl Flight {
     pub(super) fn release_if_empty(&mut self) {
         if self.bytes == 0 {
             self.sent = VecDeque::new();
+            self.resends = VecDeque::new();
         }
     }
 }
 
 #[cfg(test)]
-#[path = "flight_tests.rs"]
 mod tests;

@@ -1,0 +1,165 @@
+//! Taking back what was done about losses that were none.
+//!
+//! Evidence is one of three: D-SACKs for all that was sent again (RFC 3708
+//! 3), a timestamp that is older than the first retransmission (Eifel, RFC
+//! 3522), or originals that arrive after a timeout (F-RTO, RFC 5682, in
+//! `frto`). The answer is RFC 4015's: the threshold and the controller are as
+//! before, and the window comes back without a burst.
+
+use super::super::Connection;
+use super::super::ack::AckOutcome;
+use super::super::payload::Payload;
+use super::Phase;
+use crate::congestion::{CongestionControl, Controller, Window};
+use crate::seq::SeqNum;
+use crate::time::Instant;
+
+/// Retransmissions of one episode that are remembered; with more, D-SACKs no
+/// longer undo it.
+const MOST_RANGES: usize = 64;
+
+/// What was before the window was reduced, and what was sent again since.
+#[derive(Debug)]
+pub(in crate::connection) struct Undo {
+    window: Window,
+    controller: Controller,
+    /// Timeouts in a row before this one.
+    backoff: u32,
+    /// The first retransmission, until the first acknowledgement that covers
+    /// it has shown what it was (RFC 3522 3.2).
+    first: Option<FirstResend>,
+    /// Whether anything was sent again.
+    resent: bool,
+    /// What was sent again and not reported as a duplicate yet.
+    unreported: Vec<(SeqNum, SeqNum)>,
+    /// There were too many to remember.
+    overflow: bool,
+}
+
+/// The first retransmission of an episode.
+#[derive(Debug, Clone, Copy)]
+struct FirstResend {
+    at: Instant,
+    end: SeqNum,
+}
+
+impl Undo {
+    fn note_resend(&mut self, seq: SeqNum, end: SeqNum, now: Instant) {
+        if !self.resent {
+            self.first = Some(FirstResend { at: now, end });
+        }
+        self.resent = true;
+        self.overflow |= self.unreported.len() >= MOST_RANGES;
+        match self.unreported.last_mut().filter(|last| last.1 == seq) {
+            Some(last) => last.1 = end,
+            None if self.overflow => {}
+            None => self.unreported.push((seq, end)),
+        }
+    }
+
+    /// Takes a duplicate off what was sent again; returns whether any of it was.
+    fn take_duplicate(&mut self, (left, right): (SeqNum, SeqNum)) -> bool {
+        let mut found = false;
+        for index in (0..self.unreported.len()).rev() {
+            let Some(&(start, end)) = self.unreported.get(index) else { continue };
+            let (from, to) = (start.max(left), end.min(right));
+            if !from.lt(to) {
+                continue;
+            }
+            found = true;
+            self.unreported.swap_remove(index);
+            let rests = [(start, from), (to, end)].into_iter().filter(|(from, to)| from.lt(*to));
+            self.unreported.extend(rests);
+        }
+        found
+    }
+
+    /// Everything that was sent again had arrived already.
+    fn all_reported(&self) -> bool {
+        self.resent && !self.overflow && self.unreported.is_empty()
+    }
+}
+
+impl<B: Payload> Connection<B> {
+    /// Remembers what is about to change.
+    pub(super) fn prepare_undo(&mut self) {
+        self.recovery.undo = Some(Box::new(Undo {
+            window: self.window,
+            controller: self.controller.clone(),
+            backoff: self.timers.backoff,
+            first: None,
+            resent: false,
+            unreported: Vec::new(),
+            overflow: false,
+        }));
+    }
+
+    /// Notes what was sent again.
+    pub(in crate::connection) fn note_resend(&mut self, seq: SeqNum, len: u32, now: Instant) {
+        if let Some(undo) = &mut self.recovery.undo {
+            undo.note_resend(seq, seq + len, now);
+        }
+    }
+
+    /// Draws the conclusions from a D-SACK (RFC 2883). One for a tail loss
+    /// probe tells nothing of the path.
+    pub(super) fn observe_dsack(&mut self, outcome: &AckOutcome) {
+        let Some(range) = outcome.dsack else { return };
+        self.stats.dsacks += 1;
+        if self.recovery.probe.is_some_and(|probe| probe.is_reported(outcome)) {
+            return;
+        }
+        if let Some(undo) = &mut self.recovery.undo
+            && undo.take_duplicate(range)
+        {
+            self.stats.spurious_retransmits += (range.1 - range.0).div_ceil(self.smss());
+            self.widen_reordering_window();
+        }
+    }
+
+    /// Whether an acknowledgement shows that nothing was lost when it was
+    /// thought so.
+    pub(super) fn loss_was_spurious(&mut self, outcome: &AckOutcome) -> bool {
+        let by_resend = self.resend_was_spurious(outcome);
+        if by_resend && self.recovery.phase != Phase::Loss {
+            // The retransmission was too fast: the path reorders.
+            self.note_reordering(outcome.fack.since(self.snd.una));
+        }
+        by_resend || self.timeout_was_spurious(outcome)
+    }
+
+    fn resend_was_spurious(&mut self, outcome: &AckOutcome) -> bool {
+        let Some(undo) = &mut self.recovery.undo else { return false };
+        if outcome.dsack.is_some() && undo.all_reported() {
+            return true;
+        }
+        // RFC 3522 3.2 (4) and (5): the first acknowledgement decides.
+        match undo.first {
+            Some(first) if outcome.advanced > 0 && self.snd.una.ge(first.end) => {
+                undo.first = None;
+                self.timestamps.echo_precedes(outcome.stamps, first.at)
+            }
+            _ => false,
+        }
+    }
+
+    /// The response of RFC 4015 3: to continue with new data, with the
+    /// congestion control as it was.
+    pub(super) fn undo(&mut self, outcome: &AckOutcome, now: Instant) {
+        let Some(undo) = self.recovery.undo.take() else { return };
+        self.stats.undos += 1;
+        self.flight.forget_losses();
+        self.controller.on_undo(&undo.controller);
+        // (ReCC): no burst; slow start leads back to where the window was.
+        let mss = self.smss();
+        let burst = outcome.delivery.bytes.min(self.config.initial_window * mss).max(mss);
+        let resumed = (self.pipe() + burst).min(undo.window.cwnd);
+        let reduced = if self.recovery.phase == Phase::Loss { mss } else { self.window.cwnd };
+        self.window.cwnd = reduced.max(resumed);
+        self.window.ssthresh = undo.window.ssthresh.max(undo.window.cwnd);
+        self.timers.backoff = undo.backoff.min(self.timers.backoff);
+        self.recovery.reopen();
+        self.timers.watch_losses(Instant::FAR);
+        self.arm_tail_probe(now);
+    }
+}
