@@ -77,12 +77,12 @@ pub struct Goodput {
     pub timeouts: u32,
 }
 
-/// Buffers that never limit: what the widest path and its queue hold, twice.
+/// Buffers that never limit: what the path and its queue hold, several times.
+/// The send buffer grows there with the window.
 fn config(path: &Path, congestion: CongestionAlgorithm) -> Config {
     let buffer = (4 * (path.bandwidth_delay_product() + path.queue())) as usize;
     Config {
         congestion,
-        sndbuf: buffer,
         sndbuf_max: buffer,
         rcvbuf: buffer,
         rcvbuf_max: buffer,

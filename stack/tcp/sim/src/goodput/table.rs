@@ -13,7 +13,7 @@ use super::{Bound, Goodput, Path, bound, measure};
 const LOSSES: [f64; 4] = [0.0, 0.001, 0.01, 0.03];
 
 /// Losses that a measurement sees at least, for a mean that chance moves little.
-const LOSSES_SEEN: f64 = 1000.0;
+const LOSSES_SEEN: f64 = 400.0;
 
 /// The paths of the table.
 pub fn paths() -> Vec<Path> {
@@ -36,7 +36,7 @@ fn spans(path: &Path, congestion: CongestionAlgorithm) -> (Duration, Duration) {
     let span = if path.loss > 0.0 {
         LOSSES_SEEN / path.loss / segments_per_second
     } else {
-        (300_000.0 / segments_per_second).clamp(10.0, 60.0)
+        (100_000.0 / segments_per_second).clamp(5.0, 60.0)
     };
     let seconds = |seconds: f64| Duration::from_micros((seconds * 1e6) as u64);
     (seconds(if path.loss > 0.0 { span / 10.0 } else { span }), seconds(span))
