@@ -179,6 +179,7 @@ impl<B: Payload> Connection<B> {
         if self.state == State::TimeWait && segment.flags.contains(TcpFlags::FIN) {
             self.restart_time_wait(now);
         }
+        self.note_duplicate(segment.seq, segment.seq + segment.sequence_len());
         self.pending.insert(Pending::ACK);
     }
 }

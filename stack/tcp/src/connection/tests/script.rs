@@ -14,7 +14,7 @@
 //! ```
 //!
 //! `<` injects a segment and lets the connection answer, `<<` injects one and
-//! keeps the answer back until the next line. `>` expects the next segment,
+//! keeps the answer back: it and the segments right behind it arrive in one burst. `>` expects the next segment,
 //! sent at that time to the millisecond; what the line does not mention (window,
 //! options) is not compared, SACK blocks and the ECN field of the IP header
 //! (`ect`, `ect1` or `ce`) excepted. Segments that no line expects fail the
@@ -158,6 +158,7 @@ impl Script {
     /// Plays further lines.
     pub fn play(&mut self, text: &str) {
         let mut millis = 0.0;
+        let mut in_burst = false;
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default().trim();
             let mut words = line.split_whitespace();
@@ -169,8 +170,11 @@ impl Script {
                 None => time(first),
             };
             self.line = format!("{millis} {}", line.trim_start_matches(first).trim());
-            self.advance(Instant::from_micros(START + (millis * 1000.0).round() as u64));
             let words: Vec<&str> = words.collect();
+            let burst = std::mem::replace(&mut in_burst, words.first() == Some(&"<<"));
+            if !(burst && first == "." && matches!(words[..], ["<" | "<<", ..])) {
+                self.advance(Instant::from_micros(START + (millis * 1000.0).round() as u64));
+            }
             self.act(&words);
         }
         self.line = "the end".into();

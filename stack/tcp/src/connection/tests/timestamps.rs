@@ -99,3 +99,116 @@ fn the_peer_that_offers_none_gets_none() {
         "10 write 1000\n. > PA 1+1000 ack 1 no-options",
     );
 }
+
+#[test]
+fn an_old_ack_neither_acknowledges_nor_opens_the_window() {
+    // PAWS concerns every segment but a RST (RFC 7323 5.3 R1).
+    stamped(
+        "10   write 100
+         .    > PA 1+100 ack 1
+         20   < A 1+0 ack 101 ts 99 10
+         .    > A 101+0 ack 1
+         .    write 100
+         30   < A 1+0 ack 101 ts 101 10
+         .    > PA 101+100 ack 1",
+    );
+}
+
+#[test]
+fn an_old_fin_ends_nothing() {
+    stamped("10 < FA 1+0 ack 1 ts 99 0\n. > A 1+0 ack 1\n. state Established\n. read-blocks");
+}
+
+#[test]
+fn an_old_syn_is_answered_like_any_old_segment() {
+    stamped("10 < S 0+0 mss 1000 ts 99 0\n. > A 1+0 ack 1\n. state Established");
+}
+
+#[test]
+fn the_same_value_again_is_not_old() {
+    // RFC 7323 5.3 R1: less than TS.Recent, not less or equal.
+    stamped(
+        "10  < A 1+100 ack 1 ts 100 0
+         .   > A 1+0 ack 101
+         .   < A 101+100 ack 1 ts 100 0
+         .   > A 1+0 ack 201
+         .   read 200",
+    );
+}
+
+#[test]
+fn the_peers_clock_may_wrap() {
+    // RFC 7323 5.3: compared modulo 2^32.
+    established_with(
+        Config { timestamps: true, ..bare() },
+        "ts 4294967290 0",
+        "10  < A 1+100 ack 1 ts 5 0
+         .   > A 1+0 ack 101 ts 10 5
+         20  < A 101+100 ack 1 ts 4294967295 0
+         .   > A 1+0 ack 101 ts 20 5
+         .   read 100
+         .   read-blocks",
+    );
+}
+
+#[test]
+fn after_24_days_of_silence_any_value_is_believed() {
+    // RFC 7323 5.5.
+    stamped("2160000000 < A 1+100 ack 1 ts 50 0\n. > A 1+0 ack 101 ts 2160000000 50\n. read 100");
+}
+
+#[test]
+fn after_23_days_it_is_not() {
+    stamped("1987200000 < A 1+100 ack 1 ts 50 0\n. > A 1+0 ack 1\n. read-blocks");
+}
+
+#[test]
+fn a_segment_beyond_the_window_does_not_move_the_echo() {
+    // RFC 7323 5.3 R2 comes before R3.
+    stamped(
+        "10  < A 200000+100 ack 1 ts 500 0
+         .   > A 1+0 ack 1 ts 10 100
+         20  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101 ts 20 110",
+    );
+}
+
+#[test]
+fn a_duplicate_that_covers_the_last_ack_moves_the_echo() {
+    // RFC 7323 4.3 (2): SEG.SEQ <= Last.ACK.sent.
+    stamped(
+        "10  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101 ts 10 110
+         20  < A 1+100 ack 1 ts 150 0
+         .   > A 1+0 ack 101 ts 20 150",
+    );
+}
+
+#[test]
+fn a_value_ahead_of_a_wrong_ack_is_not_taken() {
+    stamped(
+        "10  < A 1+0 ack 5000 ts 900 0
+         .   > A 1+0 ack 1 ts 10 100
+         20  write 10
+         .   > PA 1+10 ack 1 ts 20 100",
+    );
+}
+
+#[test]
+fn a_probe_of_keepalive_carries_them() {
+    stamped("0 keepalive 1000 1000 3\n1000 > A 0+0 ack 1 ts 1000 100");
+}
+
+#[test]
+fn an_echo_of_zero_gives_no_sample() {
+    // RFC 7323 3.2: the field means nothing before a value is known.
+    stamped(
+        "0    write 10
+         .    > PA 1+10 ack 1
+         200  > PA 1+10 ack 1 again
+         210  < A 1+0 ack 11 ts 120 0
+         .    write 10
+         .    > PA 11+10 ack 1
+         610  > PA 11+10 ack 1 again",
+    );
+}
