@@ -157,6 +157,9 @@ impl<B: Payload> Connection<B> {
         }
         let delivered = self.delivered_data(outcome);
         let mut lost = self.look_for_losses(outcome, now);
+        if self.recovery.phase == Phase::Loss || (self.recovery.phase == Phase::Open && !lost) {
+            self.grow_window(outcome, now);
+        }
         if self.recovery.phase != Phase::Open && self.snd.una.ge(self.recovery.high) {
             self.leave_recovery();
             // Of what was sent since it began.
@@ -165,7 +168,7 @@ impl<B: Payload> Connection<B> {
         match self.recovery.phase {
             Phase::Open if lost => self.enter_recovery(outcome, delivered),
             Phase::Recovery => self.limit_rate(outcome, delivered, lost),
-            Phase::Open | Phase::Loss => self.grow_window(outcome, now),
+            Phase::Open | Phase::Loss => {}
         }
     }
 
@@ -184,12 +187,13 @@ impl<B: Payload> Connection<B> {
     /// The retransmission and the recovery of RFC 6582 3.2.
     fn look_for_losses_without_sack(&mut self, outcome: &AckOutcome) -> bool {
         let mss = self.smss();
-        if outcome.duplicate && self.recovery.phase != Phase::Loss {
+        // After a timeout only F-RTO's new segments can arrive so.
+        if outcome.duplicate && (self.recovery.phase != Phase::Loss || self.snd.nxt.gt(self.recovery.high)) {
             self.recovery.dup_acks += 1;
             self.recovery.presumed = (self.recovery.presumed + mss).min(self.flight.bytes());
         }
         let lost = match self.recovery.phase {
-            Phase::Open if outcome.advanced > 0 => {
+            Phase::Open | Phase::Loss if outcome.advanced > 0 => {
                 self.recovery.forget_duplicates();
                 false
             }
@@ -199,10 +203,12 @@ impl<B: Payload> Connection<B> {
                     && self.recovery.dup_acks >= DUP_THRESH
                     && self.snd.una.gt(self.recovery.high)
             }
-            // (3): a partial ACK stops at the next hole.
+            // (3): a partial ACK stops at the next hole, which is filled at once.
             Phase::Recovery => {
                 self.recovery.presumed = self.recovery.presumed.saturating_sub(outcome.advanced);
-                outcome.advanced > 0 && self.snd.una.lt(self.recovery.high)
+                let partial = outcome.advanced > 0 && self.snd.una.lt(self.recovery.high);
+                self.recovery.resend_now |= partial;
+                partial
             }
             Phase::Loss => false,
         };

@@ -31,7 +31,8 @@ fn reno(text: &str) {
     established_with(config, "", &format!("{TEN}{text}"));
 }
 
-fn sack(text: &str) {
+/// Ten segments in flight since 100 ms, over 100 ms, to a peer with SACK.
+pub fn sack(text: &str) {
     far(Config { sack: true, ..bare() }, "sackok", &format!("{TEN}{text}"));
 }
 

@@ -1,14 +1,8 @@
 //! RACK: losses told by time (RFC 8985 6).
 
-use super::recovery::{TEN, far};
+use super::recovery::{far, sack as ten};
 use super::script::bare;
 use crate::Config;
-
-/// On a connection of 100 ms round trip with SACK, at 100 ms ten segments
-/// leave at once.
-fn ten(text: &str) {
-    rack(&format!("{TEN}{text}"));
-}
 
 fn rack(text: &str) {
     far(Config { sack: true, ..bare() }, "sackok", text);
