@@ -153,7 +153,7 @@ impl<B: Payload> Connection<B> {
         self.observe_dsack(outcome);
         self.judge_tail_probe(outcome);
         if self.loss_was_spurious(outcome) {
-            return self.undo(outcome, now);
+            self.undo(outcome, now);
         }
         let delivered = self.delivered_data(outcome);
         let mut lost = self.look_for_losses(outcome, now);

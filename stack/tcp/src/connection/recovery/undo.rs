@@ -49,29 +49,34 @@ impl Undo {
             self.first = Some(FirstResend { at: now, end });
         }
         self.resent = true;
-        self.overflow |= self.unreported.len() >= MOST_RANGES;
         match self.unreported.last_mut().filter(|last| last.1 == seq) {
             Some(last) => last.1 = end,
-            None if self.overflow => {}
             None => self.unreported.push((seq, end)),
+        }
+        self.bound();
+    }
+
+    /// Gives up when there are too many pieces.
+    fn bound(&mut self) {
+        if self.overflow || self.unreported.len() > MOST_RANGES {
+            self.overflow = true;
+            self.unreported.clear();
         }
     }
 
-    /// Takes a duplicate off what was sent again; returns whether any of it was.
+    /// Takes a duplicate off what was sent again, one copy of each byte;
+    /// returns whether there was any.
     fn take_duplicate(&mut self, (left, right): (SeqNum, SeqNum)) -> bool {
-        let mut found = false;
-        for index in (0..self.unreported.len()).rev() {
-            let Some(&(start, end)) = self.unreported.get(index) else { continue };
-            let (from, to) = (start.max(left), end.min(right));
-            if !from.lt(to) {
-                continue;
-            }
-            found = true;
-            self.unreported.swap_remove(index);
-            let rests = [(start, from), (to, end)].into_iter().filter(|(from, to)| from.lt(*to));
-            self.unreported.extend(rests);
+        let overlap = |&(start, end): &(SeqNum, SeqNum)| start.max(left).lt(end.min(right));
+        let Some(index) = self.unreported.iter().position(overlap) else { return false };
+        let (start, end) = self.unreported.swap_remove(index);
+        let (from, to) = (start.max(left), end.min(right));
+        self.unreported.extend([(start, from), (to, end)].into_iter().filter(|(from, to)| from.lt(*to)));
+        for rest in [(left, from), (to, right)] {
+            self.take_duplicate(rest);
         }
-        found
+        self.bound();
+        true
     }
 
     /// Everything that was sent again had arrived already.
@@ -160,6 +165,72 @@ impl<B: Payload> Connection<B> {
         self.timers.backoff = undo.backoff.min(self.timers.backoff);
         self.recovery.reopen();
         self.timers.watch_losses(Instant::FAR);
-        self.arm_tail_probe(now);
+        if !self.flight.is_empty() {
+            self.arm_retransmit(now);
+            self.arm_tail_probe(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CongestionAlgorithm;
+
+    fn undo(resent: &[(u32, u32)]) -> Undo {
+        let mut undo = Undo {
+            window: Window { cwnd: 10_000, ssthresh: u32::MAX },
+            controller: Controller::new(CongestionAlgorithm::NewReno),
+            backoff: 0,
+            first: None,
+            resent: false,
+            unreported: Vec::new(),
+            overflow: false,
+        };
+        for &(seq, end) in resent {
+            undo.note_resend(SeqNum(seq), SeqNum(end), Instant::default());
+        }
+        undo
+    }
+
+    fn take(undo: &mut Undo, left: u32, right: u32) -> bool {
+        undo.take_duplicate((SeqNum(left), SeqNum(right)))
+    }
+
+    #[test]
+    fn nothing_sent_again_is_nothing_to_undo() {
+        assert!(!undo(&[]).all_reported());
+    }
+
+    #[test]
+    fn duplicates_may_come_in_pieces_and_in_any_order() {
+        let mut undo = undo(&[(0, 1000), (1000, 2000), (5000, 6000)]);
+        assert!(take(&mut undo, 5500, 6000) && take(&mut undo, 400, 1700) && take(&mut undo, 0, 400));
+        assert!(!undo.all_reported());
+        assert!(take(&mut undo, 1000, 5600));
+        assert!(undo.all_reported());
+    }
+
+    #[test]
+    fn what_was_sent_again_twice_has_to_be_reported_twice() {
+        let mut undo = undo(&[(0, 1000), (3000, 4000), (0, 1000)]);
+        assert!(take(&mut undo, 0, 4000));
+        assert!(!undo.all_reported());
+        assert!(take(&mut undo, 0, 1000));
+        assert!(undo.all_reported());
+        assert!(!take(&mut undo, 0, 1000));
+    }
+
+    #[test]
+    fn too_many_holes_cannot_be_undone() {
+        let holes: Vec<_> = (0..65).map(|n| (2 * n, 2 * n + 1)).collect();
+        let mut few = undo(holes.get(1..).expect("64 of them"));
+        assert!(take(&mut few, 0, 1000) && few.all_reported());
+        let mut many = undo(&holes);
+        take(&mut many, 0, 1000);
+        assert!(!many.all_reported());
+        let mut crumbs = undo(&[(0, 1000)]);
+        (0..64).for_each(|n| assert!(take(&mut crumbs, 2 * n + 1, 2 * n + 2)));
+        assert!(!take(&mut crumbs, 0, 1000) && !crumbs.all_reported());
     }
 }
