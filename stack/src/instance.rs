@@ -249,10 +249,8 @@ fn tcp_config(config: &Config) -> tpa_tcp::Config {
         rto_max: Duration::from_millis(tcp.rto_max_ms.into()),
         delayed_ack: Duration::from_millis(tcp.delayed_ack_ms.into()),
         initial_window: tcp.initial_window,
-        congestion: match tcp.congestion {
-            crate::config::Congestion::Cubic => tpa_tcp::CongestionAlgorithm::Cubic,
-            crate::config::Congestion::NewReno => tpa_tcp::CongestionAlgorithm::NewReno,
-        },
+        congestion: tcp.congestion.into(),
+        ecn: tcp.ecn.into(),
         syn_retries: tcp.syn_retries.into(),
         synack_retries: tcp.synack_retries.into(),
         data_retries: tcp.retries.into(),

@@ -151,6 +151,8 @@ pub enum Hugepages {
 pub struct Tcp {
     /// Congestion control.
     pub congestion: Congestion,
+    /// Explicit congestion notification.
+    pub ecn: Ecn,
     /// Initial congestion window, in segments (RFC 6928).
     #[serde(deserialize_with = "within::<_, _, 1, 1000>")]
     pub initial_window: u32,
@@ -215,6 +217,7 @@ impl Default for Tcp {
     fn default() -> Self {
         Self {
             congestion: Congestion::Cubic,
+            ecn: Ecn::Accept,
             initial_window: 10,
             rto_initial_ms: 1000,
             rto_min_ms: 200,
@@ -246,8 +249,44 @@ pub enum Congestion {
     /// CUBIC (RFC 9438).
     #[default]
     Cubic,
-    /// NewReno (RFC 5681, 6582).
+    /// NewReno (RFC 5681, 6582); Linux calls it "reno".
+    #[serde(alias = "reno")]
     NewReno,
+    /// DCTCP (RFC 8257).
+    Dctcp,
+}
+
+impl From<Congestion> for tpa_tcp::CongestionAlgorithm {
+    fn from(congestion: Congestion) -> Self {
+        match congestion {
+            Congestion::Cubic => Self::Cubic,
+            Congestion::NewReno => Self::NewReno,
+            Congestion::Dctcp => Self::Dctcp,
+        }
+    }
+}
+
+/// What is done about explicit congestion notification (RFC 3168).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ecn {
+    /// Nothing.
+    Off,
+    /// It is used when the peer asks for it.
+    #[default]
+    Accept,
+    /// Connections of ours ask for it, too.
+    On,
+}
+
+impl From<Ecn> for tpa_tcp::EcnMode {
+    fn from(ecn: Ecn) -> Self {
+        match ecn {
+            Ecn::Off => Self::Off,
+            Ecn::Accept => Self::Accept,
+            Ecn::On => Self::On,
+        }
+    }
 }
 
 /// `[fault]`: faults that the device injects, for tests.

@@ -362,3 +362,15 @@ fn the_examples_are_right() {
         assert!(Policy::new(&config).concerns("redis-server"));
     }
 }
+
+#[test]
+fn congestion_control_goes_by_our_names_and_linuxs() {
+    let named =
+        |name: &str| read(&format!("[tcp]\ncongestion = \"{name}\"")).map(|config| config.tcp.congestion);
+    assert_eq!(named("cubic"), Ok(Congestion::Cubic));
+    assert_eq!(named("newreno"), Ok(Congestion::NewReno));
+    assert_eq!(named("reno"), Ok(Congestion::NewReno));
+    assert_eq!(named("dctcp"), Ok(Congestion::Dctcp));
+    assert!(named("bbr").unwrap_err().contains("cubic"));
+    assert_eq!(read("[tcp]\necn = \"on\"").unwrap().tcp.ecn, Ecn::On);
+}

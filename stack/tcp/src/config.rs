@@ -34,6 +34,18 @@ impl CongestionAlgorithm {
     }
 }
 
+/// What a connection does about explicit congestion notification (RFC 3168).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EcnMode {
+    /// Nothing.
+    Off,
+    /// Takes it up when the peer asks (Linux's `tcp_ecn` 2, its default).
+    #[default]
+    Accept,
+    /// Asks for it, too (Linux's `tcp_ecn` 1).
+    On,
+}
+
 /// Keepalive probing (RFC 9293 3.8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
@@ -72,6 +84,8 @@ pub struct Config {
     pub initial_window: u32,
     /// Controller of new connections.
     pub congestion: CongestionAlgorithm,
+    /// Explicit congestion notification; DCTCP asks for it whatever this says.
+    pub ecn: EcnMode,
     /// SYN retransmissions before an active open fails (`tcp_syn_retries`): 6.
     pub syn_retries: u32,
     /// SYN-ACK retransmissions before a passive open fails
@@ -129,6 +143,7 @@ impl Default for Config {
             max_ack_delay: Duration::from_millis(200),
             initial_window: 10,
             congestion: CongestionAlgorithm::Cubic,
+            ecn: EcnMode::Accept,
             syn_retries: 6,
             synack_retries: 5,
             data_retries: 15,

@@ -89,7 +89,7 @@ mod time;
 mod timer_wheel;
 pub mod wire;
 
-pub use config::{Config, CongestionAlgorithm, Keepalive};
+pub use config::{Config, CongestionAlgorithm, EcnMode, Keepalive};
 pub use connection::{
     Chunk, Connection, Events, Info, Listening, Params, Payload, Readiness, State, Transmit, listening,
     reset_for,

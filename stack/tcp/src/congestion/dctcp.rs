@@ -81,6 +81,7 @@ impl CongestionControl for Dctcp {
             // RFC 8257 3.5: losses count as in conventional TCP.
             return self.reno.on_congestion(window, signal, in_flight, mss);
         }
+        self.reno.on_restart();
         // RFC 8257 3.3, step 9.
         let cut = (f64::from(window.cwnd) * f64::from(self.alpha) / 2.0) as u32;
         window.cwnd.saturating_sub(cut).max(2 * mss)

@@ -47,6 +47,7 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub(super) fn acknowledge(&mut self, segment: &TcpRepr, now: Instant) {
         let window_before = self.snd.wnd;
+        self.take_echo(segment);
         self.timers.probes = 0;
         let mut outcome = AckOutcome {
             advanced: segment.ack - self.snd.una,

@@ -5,10 +5,25 @@ use super::Connection;
 use super::ack::AckOutcome;
 use super::payload::Payload;
 use super::recovery::Phase;
-use crate::congestion::{AckSample, CongestionControl};
+use crate::config::CongestionAlgorithm;
+use crate::congestion::{AckSample, CongestionControl, Controller, Signal};
 use crate::time::{Duration, Instant};
 
 impl<B: Payload> Connection<B> {
+    /// The congestion control algorithm in use (`TCP_CONGESTION`).
+    pub fn congestion(&self) -> CongestionAlgorithm {
+        self.controller.algorithm()
+    }
+
+    /// Changes the congestion control algorithm (`TCP_CONGESTION`). The window
+    /// stays as it is; whether ECN is in use was settled by the handshake.
+    pub fn set_congestion(&mut self, algorithm: CongestionAlgorithm) {
+        if algorithm != self.controller.algorithm() {
+            self.controller = Controller::new(algorithm);
+            self.ecn_follows_controller();
+        }
+    }
+
     /// Lets the window grow by what an acknowledgement covered, when the
     /// program made full use of it. Called for each acknowledgement outside of
     /// fast recovery.
@@ -19,7 +34,8 @@ impl<B: Payload> Connection<B> {
             self.window.slow_start(outcome.advanced.min(self.smss()));
             return;
         }
-        if outcome.advanced == 0 {
+        // RFC 3168 6.1.2: not by an acknowledgement that echoes a mark.
+        if outcome.advanced == 0 || self.ecn.echoed() {
             return;
         }
         if !self.recovery.cwnd_limited {
@@ -36,5 +52,19 @@ impl<B: Payload> Connection<B> {
             paced: false,
         };
         self.controller.on_ack(&mut self.window, &sample);
+    }
+    /// Congestion was met while `flight_size` bytes were outstanding: lowers the
+    /// threshold, as the controller says. What limited transmit has added to the
+    /// window does not count (RFC 5681 3.2 (2)). A loss in a window of data for
+    /// which a mark has lowered it already is no further sign (RFC 3168 6.1.2),
+    /// unless that was by the share of marks alone (RFC 8257 3.5).
+    pub(super) fn lower_threshold(&mut self, signal: Signal, flight_size: u32) {
+        if signal == Signal::Loss && self.ecn.has_reduced() && !self.controller.counts_marks() {
+            return;
+        }
+        let mss = self.smss();
+        let flight_size = flight_size.min(self.window.cwnd);
+        self.window.ssthresh = self.controller.on_congestion(&self.window, signal, flight_size, mss);
+        self.ecn.note_reduction(self.snd.nxt);
     }
 }

@@ -56,6 +56,7 @@ impl<B: Payload> Connection<B> {
         if options.sack_permitted && self.config.sack {
             self.flags.insert(Flags::SACK);
         }
+        self.negotiate_ecn(syn);
     }
 
     /// Options of our SYN or SYN-ACK: the latter only takes up what was offered.

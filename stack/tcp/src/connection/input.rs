@@ -42,6 +42,7 @@ impl<B: Payload> Connection<B> {
             && self.rcv.fin.is_none()
             && segment.options.sack.is_empty()
             && self.recovery.is_quiet()
+            && self.ecn.is_usual(segment.ecn)
             && segment.options.timestamps.is_some() == self.timestamps.enabled
             && !self.timestamps.is_old(segment.options.timestamps, now)
     }

@@ -11,6 +11,7 @@ mod ack;
 mod app;
 mod audit;
 mod close;
+mod ecn;
 mod flight;
 mod growth;
 mod handshake;
@@ -47,6 +48,7 @@ use crate::congestion::{Controller, Window};
 use crate::error::Error;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
+use ecn::EcnState;
 use flight::Flight;
 use reassembly::Reassembly;
 use receive_queue::ReceiveQueue;
@@ -161,6 +163,8 @@ bitflags::bitflags! {
         const OVERRIDE = 16;
         /// A tail loss probe: new data, or the last segment again (RFC 8985 7.3).
         const TAIL_PROBE = 32;
+        /// An acknowledgement of the past (RFC 8257 3.2).
+        const OLD_ACK = 64;
     }
 }
 
@@ -209,6 +213,7 @@ pub struct Connection<B: Payload> {
     recovery: Recovery,
     rtt: RttEstimator,
     controller: Controller,
+    ecn: EcnState,
     config: Arc<Config>,
     /// A RST that answers one segment, with this sequence number, and does
     /// not end the connection.
@@ -245,6 +250,7 @@ impl<B: Payload> Connection<B> {
             recovery: Recovery::new(params.isn),
             rtt: RttEstimator::new(&config),
             controller: Controller::new(config.congestion),
+            ecn: EcnState::new(params.isn),
             reset_reply: None,
             urgent: None,
             error: None,

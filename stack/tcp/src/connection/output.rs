@@ -54,6 +54,8 @@ enum Plan {
     ResetReply(SeqNum),
     /// SYN or SYN-ACK.
     Syn,
+    /// An acknowledgement of the past.
+    OldAck,
     /// Payload, a FIN, or both.
     Data(Data),
     /// A segment that the peer must answer: an old sequence number.
@@ -129,6 +131,9 @@ impl<B: Payload> Connection<B> {
         if self.pending.contains(Pending::SYN) {
             return Some(Plan::Syn);
         }
+        if self.pending.contains(Pending::OLD_ACK) {
+            return Some(Plan::OldAck);
+        }
         if self.state.can_transmit() {
             let probe = self.pending.contains(Pending::TAIL_PROBE);
             let data = if probe { self.plan_probe(max_payload) } else { self.plan_again(max_payload) };
@@ -203,8 +208,10 @@ impl<B: Payload> Connection<B> {
         if self.pending.contains(Pending::OVERRIDE) {
             return Ok(self.new_data(unsent.min(room).min(full), full));
         }
-        // Devices that cut do not agree about the urgent pointer.
-        let offloads = max_payload > u32::from(self.rcv.mss) && !self.sends_urgent();
+        // Devices that cut do not agree about the urgent pointer, and may repeat
+        // CWR in each segment.
+        let cuttable = !self.sends_urgent() && !self.ecn.cwr_due();
+        let offloads = max_payload > u32::from(self.rcv.mss) && cuttable;
         let most = if offloads { max_payload - max_payload % full } else { full };
         let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
         if len % full != 0 && !self.may_send_partial(len, unsent, full) {
@@ -293,6 +300,7 @@ impl<B: Payload> Connection<B> {
                 self.bare(seq, SeqNum(0), TcpFlags::RST)
             }
             Plan::Syn => self.commit_syn(now),
+            Plan::OldAck => self.commit_old_ack(now),
             Plan::Data(data) => self.commit_data(data, now),
             Plan::Probe => {
                 self.pending.remove(Pending::PROBE);
@@ -303,7 +311,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// A segment of a header alone, without options.
-    fn bare(&self, seq: SeqNum, ack: SeqNum, flags: TcpFlags) -> Transmit<'static> {
+    pub(super) fn bare(&self, seq: SeqNum, ack: SeqNum, flags: TcpFlags) -> Transmit<'static> {
         Transmit {
             seq,
             ack,
@@ -313,7 +321,7 @@ impl<B: Payload> Connection<B> {
             options: TcpOptions::default(),
             payload: (&[], &[]),
             is_retransmit: false,
-            ecn: Ecn::NotEct,
+            ecn: self.ecn.field(),
         }
     }
 
@@ -321,6 +329,7 @@ impl<B: Payload> Connection<B> {
         let answers = self.state == State::SynReceived;
         let ack = if answers { self.rcv.nxt } else { SeqNum(0) };
         let flags = if answers { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN };
+        let (marks, ecn) = self.ecn_of_syn();
         self.pending.remove(Pending::SYN | Pending::ACK);
         if !self.timers.retransmit_armed() {
             self.timers.syn_sent_at = now;
@@ -331,7 +340,8 @@ impl<B: Payload> Connection<B> {
             options: self.syn_options(now),
             window: self.rcv.syn_field(),
             is_retransmit: self.timers.backoff > 0,
-            ..self.bare(self.snd.iss, ack, flags)
+            ecn,
+            ..self.bare(self.snd.iss, ack, flags | marks)
         }
     }
 
@@ -350,8 +360,9 @@ impl<B: Payload> Connection<B> {
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, data.fin);
         flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
-        let header = self.with_ack(data.seq, flags, now);
-        let Transmit { seq, ack, flags, window, urgent, options, ecn, .. } = header;
+        let (ecn, cwr) = self.ecn.of_data(!again && data.len > 0);
+        let header = self.with_ack(data.seq, flags | cwr, now);
+        let Transmit { seq, ack, flags, window, urgent, options, .. } = header;
         let payload = self.tx.range(data.seq, data.len);
         Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit: again, ecn }
     }
@@ -419,7 +430,7 @@ impl<B: Payload> Connection<B> {
             ..Default::default()
         };
         self.rcv.duplicate = None;
-        let bare = self.bare(seq, self.rcv.nxt, flags | TcpFlags::ACK);
+        let bare = self.bare(seq, self.rcv.nxt, flags | TcpFlags::ACK | self.ecn.echo());
         let mut segment = Transmit { window, options, ..bare };
         if self.urgent.is_some() {
             self.mark_urgent(&mut segment);

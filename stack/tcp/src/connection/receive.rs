@@ -29,7 +29,10 @@ impl<B: Payload> Connection<B> {
             self.rcv.fin = Some(end);
         }
         match held {
-            Some(held) if end.gt(self.rcv.nxt) => self.receive_new(segment.seq, held, now),
+            Some(held) if end.gt(self.rcv.nxt) => {
+                self.take_mark(segment);
+                self.receive_new(segment.seq, held, now);
+            }
             // The FIN alone, in order: its ACK may be delayed.
             None if self.rcv.fin == Some(self.rcv.nxt) && end == self.rcv.nxt => {}
             _ => {

@@ -135,6 +135,12 @@ impl ReceiveSpace {
         self.edge.since(self.nxt)
     }
 
+    /// The window field beside an acknowledgement of the past: what is offered
+    /// stays so.
+    pub(super) fn field_behind(&self, ack: SeqNum) -> u16 {
+        (self.edge.since(ack) >> self.shift).min(0xffff) as u16
+    }
+
     /// The edge that a buffer with `queued` bytes in it could offer.
     #[inline]
     fn possible_edge(&self, queued: usize) -> SeqNum {

@@ -81,23 +81,30 @@ fn two_segments_are_left() {
     assert_eq!(Dctcp::default().on_congestion(&window, Signal::Mark, MSS, MSS), 2 * MSS);
 }
 
+fn grow(dctcp: &mut Dctcp, window: &mut Window, acked: u32) {
+    let rtt = Duration::from_millis(1);
+    let (now, una) = (Instant::from_millis(1), SeqNum(0));
+    dctcp.on_ack(window, &AckSample { now, acked, mss: MSS, srtt: rtt, rtt, una, nxt: una, paced: false });
+}
+
 #[test]
 fn growth_is_renos() {
     // RFC 8257 3.4.
     let mut dctcp = Dctcp::default();
     let mut window = Window { cwnd: 10 * MSS, ssthresh: 10 * MSS };
-    let sample = AckSample {
-        now: Instant::from_millis(1),
-        acked: 10 * MSS,
-        mss: MSS,
-        srtt: Duration::from_millis(1),
-        rtt: Duration::from_millis(1),
-        una: SeqNum(0),
-        nxt: SeqNum(0),
-        paced: false,
-    };
-    dctcp.on_ack(&mut window, &sample);
+    grow(&mut dctcp, &mut window, 10 * MSS);
     assert_eq!(window.cwnd, 11 * MSS);
+}
+
+#[test]
+fn what_was_acknowledged_before_a_mark_is_no_growth_after_it() {
+    let mut dctcp = Dctcp::default();
+    let mut window = Window { cwnd: 100 * MSS, ssthresh: 100 * MSS };
+    grow(&mut dctcp, &mut window, 99 * MSS);
+    window.cwnd = dctcp.on_congestion(&window, Signal::Mark, 100 * MSS, MSS);
+    window.ssthresh = window.cwnd;
+    grow(&mut dctcp, &mut window, MSS);
+    assert_eq!(window.cwnd, 50 * MSS);
 }
 
 #[test]

@@ -218,15 +218,6 @@ impl<B: Payload> Connection<B> {
         lost
     }
 
-    /// The threshold falls, as the controller says, when `flight_size` bytes
-    /// were outstanding. What limited transmit has added to the window does not
-    /// count (RFC 5681 3.2 (2)).
-    fn reduce_threshold(&mut self, signal: Signal, flight_size: u32) {
-        let mss = self.smss();
-        let flight_size = flight_size.min(self.window.cwnd);
-        self.window.ssthresh = self.controller.on_congestion(&self.window, signal, flight_size, mss);
-    }
-
     fn enter_recovery(&mut self, outcome: &AckOutcome, delivered: u32) {
         // RFC 9937 6: what was SACKed before has left the network; what this
         // acknowledgement brings is delivered during recovery.
@@ -239,7 +230,7 @@ impl<B: Payload> Connection<B> {
     fn begin_recovery(&mut self, flight_size: u32, recover_fs: u32) {
         self.stats.recoveries += 1;
         self.prepare_undo();
-        self.reduce_threshold(Signal::Loss, flight_size);
+        self.lower_threshold(Signal::Loss, flight_size);
         self.recovery.prr = Prr::new(recover_fs);
         self.recovery.phase = Phase::Recovery;
         self.recovery.probe = None;
@@ -314,7 +305,7 @@ impl<B: Payload> Connection<B> {
         // The threshold falls once an episode, not with each timeout.
         if self.recovery.phase == Phase::Open {
             self.prepare_undo();
-            self.reduce_threshold(Signal::Timeout, self.flight.bytes());
+            self.lower_threshold(Signal::Timeout, self.flight.bytes());
         }
         self.start_frto();
         self.window.cwnd = self.smss();

@@ -113,7 +113,7 @@ impl<B: Payload> Connection<B> {
             Verdict::Open => return,
             Verdict::Harmless => {}
             Verdict::Repaired => {
-                self.reduce_threshold(Signal::Loss, self.flight.bytes() + outcome.advanced);
+                self.lower_threshold(Signal::Loss, self.flight.bytes() + outcome.advanced);
                 self.window.cwnd = self.window.ssthresh;
             }
         }

@@ -106,6 +106,16 @@ impl<B: Payload> Connection<B> {
         }
     }
 
+    /// A mark tells of congestion, whatever the losses were (RFC 3168 6.1.2): the
+    /// window stays reduced.
+    pub(in crate::connection) fn keep_reduction(&mut self) {
+        if let Some(undo) = &mut self.recovery.undo {
+            let ssthresh = self.window.ssthresh;
+            undo.window = Window { cwnd: undo.window.cwnd.min(ssthresh), ssthresh };
+            undo.controller = self.controller.clone();
+        }
+    }
+
     /// Draws the conclusions from a D-SACK (RFC 2883). One for a tail loss
     /// probe tells nothing of the path.
     pub(super) fn observe_dsack(&mut self, outcome: &AckOutcome) {

@@ -4,6 +4,8 @@ mod acknowledging;
 mod blind;
 mod closing;
 mod congestion;
+mod dctcp;
+mod ecn;
 mod keepalive;
 mod nagle;
 mod offload;

@@ -14,7 +14,9 @@
 //! ```
 //!
 //! `<` injects a segment and lets the connection answer, `<<` injects one and
-//! keeps the answer back: it and the segments right behind it arrive in one burst. `>` expects the next segment,
+//! keeps the answer back: it and the segments right behind it arrive in one
+//! burst (and a look at the window or a call behind it comes before the answer).
+//! `>` expects the next segment,
 //! sent at that time to the millisecond; what the line does not mention (window,
 //! options) is not compared, SACK blocks and the ECN field of the IP header
 //! (`ect`, `ect1` or `ce`) excepted. Segments that no line expects fail the
@@ -29,8 +31,8 @@ use std::sync::Arc;
 
 use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use crate::{
-    Chunk, Config, Connection, Duration, Instant, Keepalive, Listening, Params, RecvError, SendError, SeqNum,
-    State, Transmit, listening, reset_for,
+    Chunk, Config, CongestionAlgorithm, Connection, Duration, Instant, Keepalive, Listening, Params,
+    RecvError, SendError, SeqNum, State, Transmit, listening, reset_for,
 };
 
 /// Initial sequence numbers that make the first bytes cross the wrap.
@@ -172,7 +174,8 @@ impl Script {
             self.line = format!("{millis} {}", line.trim_start_matches(first).trim());
             let words: Vec<&str> = words.collect();
             let burst = std::mem::replace(&mut in_burst, words.first() == Some(&"<<"));
-            if !(burst && first == "." && matches!(words[..], ["<" | "<<", ..])) {
+            let joins = matches!(words[..], ["<" | "<<" | "write" | "congestion" | "cwnd" | "ssthresh", ..]);
+            if !(burst && first == "." && joins) {
                 self.advance(Instant::from_micros(START + (millis * 1000.0).round() as u64));
             }
             self.act(&words);
@@ -308,6 +311,15 @@ impl Script {
             ("info", [name, wanted]) => {
                 let found = self.counter(name).to_string();
                 self.same(&found, wanted);
+            }
+            ("ssthresh", [wanted]) => {
+                let found = self.connection().info().ssthresh.to_string();
+                self.same(&found, wanted);
+            }
+            ("congestion", [name]) => {
+                let algorithm = CongestionAlgorithm::from_name(name);
+                let algorithm = algorithm.unwrap_or_else(|| self.fail("unknown algorithm"));
+                self.connection().set_congestion(algorithm);
             }
             ("no-timer", []) => {
                 let timer = format!("{:?}", self.connection().next_timer());
