@@ -112,6 +112,21 @@ mod tests {
     }
 
     proptest! {
+        /// Numbers that are within 2^31 of each other compare like the offsets
+        /// that they were made from.
+        #[test]
+        fn the_circle_orders_like_the_line_that_it_was_bent_from(
+            origin: u32, a in 0i64..1 << 30, b in 0i64..1 << 30,
+        ) {
+            let at = |offset: i64| SeqNum(origin) + offset as u32;
+            let (x, y) = (at(a), at(b));
+            prop_assert_eq!((x.lt(y), x.le(y), x.gt(y), x.ge(y)), (a < b, a <= b, a > b, a >= b));
+            prop_assert_eq!((x.max(y), x.min(y)), (at(a.max(b)), at(a.min(b))));
+            prop_assert_eq!(i64::from(x.since(y)), (a - b).max(0));
+            prop_assert_eq!(i64::from(x - y), (a - b).rem_euclid(1 << 32));
+            prop_assert_eq!(x - b as u32, SeqNum(origin) - b as u32 + a as u32);
+        }
+
         #[test]
         fn what_is_added_is_after_and_comes_off_again(start: u32, step in 1u32..0x7fff_ffff) {
             let (a, b) = (SeqNum(start), SeqNum(start) + step);

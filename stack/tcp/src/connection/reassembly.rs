@@ -217,6 +217,13 @@ mod tests {
             for (at, len, take) in steps {
                 let at = at.max(next + 1);
                 let bytes: Vec<u8> = (at..at + len).map(byte).collect();
+                // A duplicate is the first run of what has come before.
+                let first = (at..at + len).find(|&offset| known[offset as usize]);
+                let expected = first.map(|from| {
+                    let to = (from..at + len).find(|&offset| !known[offset as usize]).unwrap_or(at + len);
+                    (SeqNum(origin) + from, SeqNum(origin) + to)
+                });
+                prop_assert_eq!(reassembly.known(SeqNum(origin) + at, SeqNum(origin) + at + len), expected);
                 prop_assert!(reassembly.insert(SeqNum(origin) + at, held(&bytes), 1000));
                 known[at as usize..(at + len) as usize].iter_mut().for_each(|known| *known = true);
                 if take {

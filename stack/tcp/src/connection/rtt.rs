@@ -132,7 +132,27 @@ mod tests {
         assert_eq!(sampled.rto(), Duration::from_micros(201_000));
     }
 
+    /// RFC 6298 2.2 and 2.3 as they are written, in real numbers.
+    fn naive(samples: &[u64]) -> (f64, f64) {
+        let mut reals = samples.iter().map(|&micros| micros as f64);
+        let first = reals.next().unwrap_or_default();
+        reals.fold((first, first / 2.0), |(srtt, rttvar): (f64, f64), rtt| {
+            (0.875 * srtt + 0.125 * rtt, 0.75 * rttvar + 0.25 * (srtt - rtt).abs())
+        })
+    }
+
     proptest! {
+        #[test]
+        fn samples_are_smoothed_as_rfc_6298_says(samples in proptest::collection::vec(1u64..20_000_000, 1..100)) {
+            let rtt = with_samples(&samples);
+            let (srtt, rttvar) = naive(&samples);
+            // Each division loses less than a microsecond, and old losses fade.
+            prop_assert!((f64::from(rtt.srtt) - srtt).abs() <= 16.0, "{} {srtt}", rtt.srtt);
+            prop_assert!((f64::from(rtt.rttvar) - rttvar).abs() <= 28.0, "{} {rttvar}", rtt.rttvar);
+            let rto = (srtt + (4.0 * rttvar).max(200_000.0)).min(120e6);
+            prop_assert!((rtt.rto().as_micros() as f64 - rto).abs() <= 128.0);
+        }
+
         #[test]
         fn the_timeout_stays_in_its_bounds(samples in proptest::collection::vec(0u64..u64::MAX, 1..50)) {
             let rto = with_samples(&samples).rto();

@@ -223,7 +223,50 @@ mod tests {
         assert_eq!(emit_tcp_frame(&mut buf, &header(), 0, &segment(&huge[..65_500], b""), PORTS, true), 0);
     }
 
+    /// What a device does with the partial sum in a frame: sums up from the TCP
+    /// header on and puts the complement where the partial sum was.
+    fn complete(frame: &mut [u8]) {
+        let sum = Sum::default().plus(&frame[14 + 20..]).checksum();
+        frame[14 + 20 + 16..14 + 20 + 18].copy_from_slice(&sum);
+    }
+
     proptest! {
+        #[test]
+        fn every_header_survives_the_round_trip(
+            seq: u32, ack: u32, flags: u8, window: u16, urgent: u16, src: u16, dst: u16,
+            stamps: Option<(u32, u32)>, block: Option<(u32, u32)>,
+            payload in proptest::collection::vec(any::<u8>(), 0..300), cut: prop::sample::Index,
+        ) {
+            let options = TcpOptions {
+                timestamps: stamps.map(|(tsval, tsecr)| Timestamps { tsval, tsecr }),
+                sack: block.into_iter().map(|(left, right)| (SeqNum(left), SeqNum(right))).collect(),
+                ..TcpOptions::default()
+            };
+            let (first, second) = payload.split_at(cut.index(payload.len() + 1));
+            let sent = Transmit {
+                seq: SeqNum(seq), ack: SeqNum(ack), flags: TcpFlags::from_bits_retain(flags), window, urgent,
+                options, ..segment(first, second)
+            };
+            let mut buf = vec![0xee; 2000];
+            let len = emit_tcp_frame(&mut buf, &header(), 9, &sent, Ports { src, dst }, true);
+            let got = parsed(&buf[..len], ChecksumPolicy::Verify);
+            let tcp = &got.tcp;
+            prop_assert_eq!((tcp.src_port, tcp.dst_port, tcp.seq, tcp.ack), (src, dst, sent.seq, sent.ack));
+            prop_assert_eq!((tcp.flags, tcp.window, tcp.urgent), (sent.flags, window, urgent));
+            prop_assert_eq!(&tcp.options, &sent.options);
+            prop_assert_eq!(&buf[got.payload.clone()], &payload[..]);
+        }
+
+        #[test]
+        fn a_device_completes_the_partial_sum(
+            payload in proptest::collection::vec(any::<u8>(), 0..300), cut: prop::sample::Index,
+        ) {
+            let (first, second) = payload.split_at(cut.index(payload.len() + 1));
+            let mut bytes = frame(&segment(first, second), false);
+            complete(&mut bytes);
+            prop_assert_eq!(bytes, frame(&segment(first, second), true));
+        }
+
         #[test]
         fn one_wrong_bit_behind_the_ethernet_header_is_always_found(
             payload in proptest::collection::vec(any::<u8>(), 0..300), cut: prop::sample::Index,

@@ -282,6 +282,39 @@ mod tests {
         }
 
         #[test]
+        fn whatever_was_understood_is_understood_again(
+            bytes in proptest::collection::vec(prop_oneof![0u8..12, any::<u8>()], 0..41),
+        ) {
+            let options = TcpOptions::parse(&bytes);
+            let wire = options.emit();
+            prop_assert!(wire.len() <= MAX_OPTIONS_LEN && wire.len() == options.wire_len());
+            let again = TcpOptions::parse(&wire);
+            prop_assert!(options.sack.starts_with(&again.sack));
+            prop_assert_eq!(TcpOptions { sack: options.sack.clone(), ..again }, options);
+        }
+
+        /// RFC 7323 appendix A, and Linux: what has four bytes lies on a multiple of
+        /// four, and nothing but no-operations pads.
+        #[test]
+        fn every_option_is_aligned(options in any_options()) {
+            let wire = options.emit();
+            let mut at = 0;
+            while at < wire.len() {
+                let (kind, len) = (wire[at], wire.get(at + 1).copied().unwrap_or(0));
+                match kind {
+                    KIND_NOP => at += 1,
+                    KIND_TIMESTAMPS | KIND_SACK => {
+                        prop_assert_eq!((at + 2) % 4, 0);
+                        at += usize::from(len);
+                    }
+                    KIND_MSS | KIND_WINDOW_SCALE | KIND_SACK_PERMITTED => at += usize::from(len),
+                    other => prop_assert!(false, "option {}", other),
+                }
+            }
+            prop_assert_eq!(at, wire.len());
+        }
+
+        #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             TcpOptions::parse(&bytes);
         }

@@ -1,8 +1,8 @@
 //! The end (RFC 9293 3.6, figures 12 and 13; RFC 2525 2.17; Linux's orphans).
 
-use super::script::{FIRST_TIMEOUT, accepted, established};
-use crate::SeqNum;
+use super::script::{FIRST_TIMEOUT, accepted, established, in_state};
 use crate::wire::{TcpFlags, TcpOptions, TcpRepr, Timestamps};
+use crate::{SeqNum, State};
 
 #[test]
 fn the_side_that_closes_first_waits() {
@@ -41,10 +41,9 @@ fn the_side_that_closes_second_does_not() {
 
 #[test]
 fn both_may_close_at_once() {
-    established(
-        "10  shutdown
-         .   > FA 1+0 ack 1
-         20  < FA 1+0 ack 1
+    in_state(
+        State::FinWait1,
+        "20  < FA 1+0 ack 1
          .   > A 2+0 ack 2
          .   state Closing
          30  < A 2+0 ack 2
@@ -55,7 +54,7 @@ fn both_may_close_at_once() {
 
 #[test]
 fn ack_and_fin_may_come_together() {
-    established("10 shutdown\n. > FA 1+0 ack 1\n20 < FA 1+0 ack 2\n. > A 2+0 ack 2\n. state TimeWait");
+    in_state(State::FinWait1, "10 < FA 1+0 ack 2\n. > A 2+0 ack 2\n. state TimeWait");
 }
 
 #[test]
@@ -134,11 +133,10 @@ fn a_fin_that_comes_again_is_acknowledged_again() {
 
 #[test]
 fn our_fin_is_sent_again() {
-    established(
-        "10   shutdown
-         .    > FA 1+0 ack 1
-         210  > FA 1+0 ack 1 again
-         610  > FA 1+0 ack 1 again
+    in_state(
+        State::FinWait1,
+        "200  > FA 1+0 ack 1 again
+         600  > FA 1+0 ack 1 again
          620  < A 1+0 ack 2
          .    state FinWait2",
     );
@@ -157,10 +155,9 @@ fn data_and_fin_are_sent_again_together() {
 
 #[test]
 fn half_closed_we_still_receive() {
-    established(
-        "10  shutdown
-         .   > FA 1+0 ack 1
-         .   write-fails Closed
+    in_state(
+        State::FinWait1,
+        ".   write-fails Closed
          20  < A 1+0 ack 2
          30  < PA 1+100 ack 2
          .   read 100
@@ -240,14 +237,12 @@ fn an_orphan_leaves_fin_wait_2_after_a_minute() {
 
 #[test]
 fn a_program_that_only_shut_down_may_wait_for_ever() {
-    established("10 shutdown\n. > FA 1+0 ack 1\n20 < A 1+0 ack 2\n5000 no-timer\n. state FinWait2");
+    in_state(State::FinWait2, "5000 no-timer\n. state FinWait2");
 }
 
 #[test]
 fn closing_in_fin_wait_2_starts_the_minute() {
-    established(
-        "10 shutdown\n. > FA 1+0 ack 1\n20 < A 1+0 ack 2\n1000 close\n60999 state FinWait2\n61000 closed",
-    );
+    in_state(State::FinWait2, "1000 close\n60999 state FinWait2\n61000 closed");
 }
 
 #[test]

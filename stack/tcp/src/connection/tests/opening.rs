@@ -63,11 +63,9 @@ fn options_that_were_switched_off_are_not_taken_up() {
 
 #[test]
 fn a_syn_is_sent_again_with_doubling_pauses_and_given_up() {
-    play(
-        bare(),
-        "0       connect
-         .       > S 0+0
-         1000    > S 0+0 again
+    in_state(
+        State::SynSent,
+        "1000    > S 0+0 again
          3000    > S 0+0 again
          7000    > S 0+0 again
          15000   > S 0+0 again
@@ -86,11 +84,9 @@ fn a_syn_is_sent_again_with_doubling_pauses_and_given_up() {
 
 #[test]
 fn a_syn_ack_is_sent_again_and_given_up() {
-    play(
-        bare(),
-        "0      < S 0+0 mss 1000
-         .      > SA 0+0 ack 1
-         1000   > SA 0+0 ack 1 again
+    in_state(
+        State::SynReceived,
+        "1000   > SA 0+0 ack 1 again
          3000   > SA 0+0 ack 1 again
          7000   > SA 0+0 ack 1 again
          15000  > SA 0+0 ack 1 again
@@ -101,11 +97,9 @@ fn a_syn_ack_is_sent_again_and_given_up() {
 
 #[test]
 fn a_syn_that_comes_again_is_answered_again() {
-    play(
-        bare(),
-        "0    < S 0+0 mss 1000
-         .    > SA 0+0 ack 1
-         500  < S 0+0 mss 1000
+    in_state(
+        State::SynReceived,
+        "500  < S 0+0 mss 1000
          .    > SA 0+0 ack 1
          600  < A 1+0 ack 1
          .    state Established",
@@ -114,11 +108,9 @@ fn a_syn_that_comes_again_is_answered_again() {
 
 #[test]
 fn a_refused_connection_is_ready_for_everything() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < RA 0+0 ack 1
+    in_state(
+        State::SynSent,
+        "10  < RA 0+0 ack 1
          .   error Refused
          .   ready READABLE|WRITABLE|RDHUP|HUP|ERR
          .   read-fails Refused
@@ -130,16 +122,14 @@ fn a_refused_connection_is_ready_for_everything() {
 
 #[test]
 fn a_rst_without_or_with_a_wrong_ack_does_not_refuse() {
-    play(bare(), "0 connect\n. > S 0+0\n10 < R 0+0\n. < RA 0+0 ack 2\n. state SynSent");
+    in_state(State::SynSent, "10 < R 0+0\n. < RA 0+0 ack 2\n. state SynSent");
 }
 
 #[test]
 fn a_wrong_ack_in_syn_sent_is_reset() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < A 50+0 ack 2
+    in_state(
+        State::SynSent,
+        "10  < A 50+0 ack 2
          .   > R 2+0 no-options
          .   state SynSent
          20  < SA 0+0 ack 0 mss 1000
@@ -150,11 +140,9 @@ fn a_wrong_ack_in_syn_sent_is_reset() {
 
 #[test]
 fn a_wrong_ack_in_syn_received_is_reset() {
-    play(
-        bare(),
-        "0   < S 0+0 mss 1000
-         .   > SA 0+0 ack 1
-         10  < A 1+0 ack 7
+    in_state(
+        State::SynReceived,
+        "10  < A 1+0 ack 7
          .   > R 7+0
          .   state SynReceived
          20  < A 1+0 ack 1
@@ -164,11 +152,9 @@ fn a_wrong_ack_in_syn_received_is_reset() {
 
 #[test]
 fn both_sides_may_open_at_once() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < S 0+0 win 5000 mss 1000
+    in_state(
+        State::SynSent,
+        "10  < S 0+0 win 5000 mss 1000
          .   > SA 0+0 ack 1
          .   state SynReceived
          20  < SA 0+0 ack 1 win 5000
@@ -181,11 +167,9 @@ fn both_sides_may_open_at_once() {
 
 #[test]
 fn a_simultaneous_open_may_be_refused() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < S 0+0 win 5000 mss 1000
+    in_state(
+        State::SynSent,
+        "10  < S 0+0 win 5000 mss 1000
          .   > SA 0+0 ack 1
          20  < R 1+0
          .   error Refused
@@ -195,11 +179,9 @@ fn a_simultaneous_open_may_be_refused() {
 
 #[test]
 fn data_may_come_with_the_last_ack() {
-    play(
-        bare(),
-        "0   < S 0+0 mss 1000
-         .   > SA 0+0 ack 1
-         10  < PA 1+300 ack 1
+    in_state(
+        State::SynReceived,
+        "10  < PA 1+300 ack 1
          .   > A 1+0 ack 301
          .   read 300",
     );
@@ -207,11 +189,9 @@ fn data_may_come_with_the_last_ack() {
 
 #[test]
 fn a_fin_may_come_with_the_last_ack() {
-    play(
-        bare(),
-        "0   < S 0+0 mss 1000
-         .   > SA 0+0 ack 1
-         10  < FPA 1+300 ack 1
+    in_state(
+        State::SynReceived,
+        "10  < FPA 1+300 ack 1
          .   > A 1+0 ack 302
          .   state CloseWait
          .   read 300
@@ -221,11 +201,9 @@ fn a_fin_may_come_with_the_last_ack() {
 
 #[test]
 fn without_an_mss_option_segments_have_536_bytes() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < SA 0+0 ack 1
+    in_state(
+        State::SynSent,
+        "10  < SA 0+0 ack 1
          .   > A 1+0 ack 1
          .   write 600
          .   > A 1+536 ack 1
@@ -235,11 +213,9 @@ fn without_an_mss_option_segments_have_536_bytes() {
 
 #[test]
 fn an_absurd_mss_is_not_believed() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < SA 0+0 ack 1 mss 1
+    in_state(
+        State::SynSent,
+        "10  < SA 0+0 ack 1 mss 1
          .   > A 1+0 ack 1
          .   write 88
          .   > PA 1+88 ack 1",
@@ -249,11 +225,9 @@ fn an_absurd_mss_is_not_believed() {
 #[test]
 fn the_timeout_after_a_lost_syn_is_three_seconds() {
     // RFC 6298 5.7.
-    play(
-        bare(),
-        "0     connect
-         .     > S 0+0
-         1000  > S 0+0 again
+    in_state(
+        State::SynSent,
+        "1000  > S 0+0 again
          1010  < SA 0+0 ack 1 mss 1000
          .     > A 1+0 ack 1
          .     write 10
@@ -265,11 +239,9 @@ fn the_timeout_after_a_lost_syn_is_three_seconds() {
 #[test]
 fn the_handshake_gives_the_first_rtt_sample() {
     // 100 ms: RTO = 100 + max(200, 4 * 50) = 300.
-    play(
-        bare(),
-        "0    connect
-         .    > S 0+0
-         100  < SA 0+0 ack 1 mss 1000
+    in_state(
+        State::SynSent,
+        "100  < SA 0+0 ack 1 mss 1000
          .    > A 1+0 ack 1
          .    write 10
          .    > PA 1+10 ack 1
@@ -284,16 +256,14 @@ fn a_syn_ack_that_comes_again_is_acknowledged_again() {
 
 #[test]
 fn a_connection_that_is_closed_while_opening_is_gone() {
-    play(bare(), "0 connect\n. > S 0+0\n10 close\n. closed\n. no-timer");
+    in_state(State::SynSent, "10 close\n. closed\n. no-timer");
 }
 
 #[test]
 fn a_shutdown_while_opening_waits_for_the_handshake() {
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         5   shutdown
+    in_state(
+        State::SynSent,
+        "5   shutdown
          10  < SA 0+0 ack 1 mss 1000
          .   > FA 1+0 ack 1
          .   state FinWait1",
@@ -332,11 +302,9 @@ fn the_listener_recovers_from_an_old_duplicate_syn() {
 #[test]
 fn the_opener_resets_the_answer_to_its_old_duplicate_syn() {
     // RFC 9293 figure 8, as the active side.
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < SA 0+0 ack -99 mss 1000
+    in_state(
+        State::SynSent,
+        "10  < SA 0+0 ack -99 mss 1000
          .   > R -99+0
          .   state SynSent
          20  < SA 300+0 ack 1 mss 1000
@@ -348,11 +316,9 @@ fn the_opener_resets_the_answer_to_its_old_duplicate_syn() {
 #[test]
 fn a_half_open_connection_is_discovered_by_who_opens_again() {
     // RFC 9293 figure 9, as the side that has crashed.
-    play(
-        bare(),
-        "0     connect
-         .     > S 0+0
-         10    < A 300+0 ack 100
+    in_state(
+        State::SynSent,
+        "10    < A 300+0 ack 100
          .     > R 100+0
          .     state SynSent
          1000  > S 0+0 again
@@ -453,11 +419,9 @@ fn a_repeated_syn_gives_a_sample_by_its_echo() {
 
 #[test]
 fn a_simultaneous_open_repeats_its_syn_ack() {
-    play(
-        bare(),
-        "0     connect
-         .     > S 0+0
-         10    < S 0+0 win 5000 mss 1000
+    in_state(
+        State::SynSent,
+        "10    < S 0+0 win 5000 mss 1000
          .     > SA 0+0 ack 1
          1000  > SA 0+0 ack 1 again
          1010  < A 1+0 ack 1 win 5000
@@ -468,11 +432,9 @@ fn a_simultaneous_open_repeats_its_syn_ack() {
 #[test]
 fn a_simultaneous_open_may_end_with_data() {
     // The ACK alone suffices, whatever comes with it.
-    play(
-        bare(),
-        "0   connect
-         .   > S 0+0
-         10  < S 0+0 win 5000 mss 1000
+    in_state(
+        State::SynSent,
+        "10  < S 0+0 win 5000 mss 1000
          .   > SA 0+0 ack 1
          20  < PA 1+100 ack 1 win 5000
          .   > A 1+0 ack 101
