@@ -34,6 +34,8 @@ pub(in crate::connection) struct Undo {
     unreported: Vec<(SeqNum, SeqNum)>,
     /// There were too many to remember.
     overflow: bool,
+    /// It was taken back; what is reported after that counts all the same.
+    done: bool,
 }
 
 /// The first retransmission of an episode.
@@ -65,23 +67,26 @@ impl Undo {
     }
 
     /// Takes a duplicate off what was sent again, one copy of each byte;
-    /// returns whether there was any.
+    /// returns whether there was any, which is believed where it is not known.
     fn take_duplicate(&mut self, (left, right): (SeqNum, SeqNum)) -> bool {
+        if self.overflow {
+            return true;
+        }
         let overlap = |&(start, end): &(SeqNum, SeqNum)| start.max(left).lt(end.min(right));
         let Some(index) = self.unreported.iter().position(overlap) else { return false };
         let (start, end) = self.unreported.swap_remove(index);
         let (from, to) = (start.max(left), end.min(right));
         self.unreported.extend([(start, from), (to, end)].into_iter().filter(|(from, to)| from.lt(*to)));
+        self.bound();
         for rest in [(left, from), (to, right)] {
             self.take_duplicate(rest);
         }
-        self.bound();
         true
     }
 
     /// Everything that was sent again had arrived already.
     fn all_reported(&self) -> bool {
-        self.resent && !self.overflow && self.unreported.is_empty()
+        self.resent && !self.overflow && !self.done && self.unreported.is_empty()
     }
 }
 
@@ -96,6 +101,7 @@ impl<B: Payload> Connection<B> {
             resent: false,
             unreported: Vec::new(),
             overflow: false,
+            done: false,
         }));
     }
 
@@ -152,7 +158,7 @@ impl<B: Payload> Connection<B> {
         match undo.first {
             Some(first) if outcome.advanced > 0 && self.snd.una.ge(first.end) => {
                 undo.first = None;
-                self.timestamps.echo_precedes(outcome.stamps, first.at)
+                !undo.done && self.timestamps.echo_precedes(outcome.stamps, first.at)
             }
             _ => false,
         }
@@ -161,18 +167,20 @@ impl<B: Payload> Connection<B> {
     /// The response of RFC 4015 3: to continue with new data, with the
     /// congestion control as it was.
     pub(super) fn undo(&mut self, outcome: &AckOutcome, now: Instant) {
-        let Some(undo) = self.recovery.undo.take() else { return };
+        let Some(undo) = &mut self.recovery.undo else { return };
+        undo.done = true;
+        let (before, backoff) = (undo.window, undo.backoff);
         self.stats.undos += 1;
         self.flight.forget_losses();
         self.controller.on_undo(&undo.controller);
         // (ReCC): no burst; slow start leads back to where the window was.
         let mss = self.smss();
         let burst = outcome.delivery.bytes.min(self.config.initial_window * mss).max(mss);
-        let resumed = (self.pipe() + burst).min(undo.window.cwnd);
+        let resumed = (self.pipe() + burst).min(before.cwnd);
         let reduced = if self.recovery.phase == Phase::Loss { mss } else { self.window.cwnd };
         self.window.cwnd = reduced.max(resumed);
-        self.window.ssthresh = undo.window.ssthresh.max(undo.window.cwnd);
-        self.timers.backoff = undo.backoff.min(self.timers.backoff);
+        self.window.ssthresh = before.ssthresh.max(before.cwnd);
+        self.timers.backoff = backoff.min(self.timers.backoff);
         self.recovery.reopen();
         self.timers.watch_losses(Instant::FAR);
         if !self.flight.is_empty() {
@@ -196,6 +204,7 @@ mod tests {
             resent: false,
             unreported: Vec::new(),
             overflow: false,
+            done: false,
         };
         for &(seq, end) in resent {
             undo.note_resend(SeqNum(seq), SeqNum(end), Instant::default());
@@ -241,6 +250,6 @@ mod tests {
         assert!(!many.all_reported());
         let mut crumbs = undo(&[(0, 1000)]);
         (0..64).for_each(|n| assert!(take(&mut crumbs, 2 * n + 1, 2 * n + 2)));
-        assert!(!take(&mut crumbs, 0, 1000) && !crumbs.all_reported());
+        assert!(take(&mut crumbs, 0, 1000) && !crumbs.all_reported());
     }
 }

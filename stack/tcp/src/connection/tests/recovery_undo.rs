@@ -187,7 +187,10 @@ fn an_older_echo_shows_that_the_original_has_arrived() {
          210  < A 1+0 ack 3953 ts 710 100
          .    info undos 1
          .    info recovering 0
-         .    info ssthresh 4294967295",
+         .    info ssthresh 4294967295
+         300  < A 1+0 ack 3953 ts 800 100 sack 1-989
+         .    info undos 1
+         .    info spurious 1",
     );
 }
 
