@@ -84,6 +84,8 @@ pub struct Config {
     pub initial_window: u32,
     /// Controller of new connections.
     pub congestion: CongestionAlgorithm,
+    /// Spread what is sent over the round trip instead of sending bursts (off).
+    pub pacing: bool,
     /// Explicit congestion notification; DCTCP asks for it whatever this says.
     pub ecn: EcnMode,
     /// SYN retransmissions before an active open fails (`tcp_syn_retries`): 6.
@@ -143,6 +145,7 @@ impl Default for Config {
             max_ack_delay: Duration::from_millis(200),
             initial_window: 10,
             congestion: CongestionAlgorithm::Cubic,
+            pacing: false,
             ecn: EcnMode::Accept,
             syn_retries: 6,
             synack_retries: 5,

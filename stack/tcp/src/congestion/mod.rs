@@ -60,7 +60,7 @@ impl Window {
 /// Whether a round that ends at `end` is over once everything before `una` has
 /// arrived, however long ago that may have been.
 #[inline]
-fn is_over(end: SeqNum, una: SeqNum) -> bool {
+pub(crate) fn is_over(end: SeqNum, una: SeqNum) -> bool {
     end - una > LARGEST
 }
 

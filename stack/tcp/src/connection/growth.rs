@@ -34,6 +34,7 @@ impl<B: Payload> Connection<B> {
             self.window.slow_start(outcome.advanced.min(self.smss()));
             return;
         }
+        self.validate_window(now);
         // RFC 3168 6.1.2: not by an acknowledgement that echoes a mark.
         if outcome.advanced == 0 || self.ecn.echoed() {
             return;
@@ -49,10 +50,18 @@ impl<B: Payload> Connection<B> {
             rtt: self.rtt.latest(),
             una: self.snd.una,
             nxt: self.snd.nxt,
-            paced: false,
+            paced: self.pacer.is_some(),
         };
         self.controller.on_ack(&mut self.window, &sample);
     }
+    /// Sending goes on after nothing was in flight: the time in between was the
+    /// program's.
+    #[inline]
+    pub(super) fn resume_after_pause(&mut self, now: Instant) {
+        self.controller.on_app_limited(now);
+        self.restart_pacing(now);
+    }
+
     /// Congestion was met while `flight_size` bytes were outstanding: lowers the
     /// threshold, as the controller says. What limited transmit has added to the
     /// window does not count (RFC 5681 3.2 (2)). A loss in a window of data for
@@ -63,7 +72,7 @@ impl<B: Payload> Connection<B> {
             return;
         }
         let mss = self.smss();
-        let flight_size = flight_size.min(self.window.cwnd);
+        let flight_size = self.load_at_congestion(flight_size.min(self.window.cwnd));
         self.window.ssthresh = self.controller.on_congestion(&self.window, signal, flight_size, mss);
         self.ecn.note_reduction(self.snd.nxt);
     }

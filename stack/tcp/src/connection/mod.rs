@@ -18,6 +18,7 @@ mod handshake;
 mod info;
 mod input;
 mod output;
+mod pacing;
 mod payload;
 mod readiness;
 mod reassembly;
@@ -30,6 +31,7 @@ mod send_buffer;
 mod timers;
 mod timestamps;
 mod urgent;
+mod validation;
 mod window;
 
 #[cfg(test)]
@@ -50,6 +52,7 @@ use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 use ecn::EcnState;
 use flight::Flight;
+use pacing::Pacer;
 use reassembly::Reassembly;
 use receive_queue::ReceiveQueue;
 use recovery::Recovery;
@@ -58,6 +61,7 @@ use send_buffer::SendBuffer;
 use timers::Timers;
 use timestamps::TimestampClock;
 use urgent::Urgent;
+use validation::Validation;
 use window::{ReceiveSpace, SendSpace};
 
 /// States of RFC 9293 3.3.2; LISTEN belongs to whoever owns the connections.
@@ -214,6 +218,8 @@ pub struct Connection<B: Payload> {
     rtt: RttEstimator,
     controller: Controller,
     ecn: EcnState,
+    validation: Validation,
+    pacer: Option<Box<Pacer>>,
     config: Arc<Config>,
     /// A RST that answers one segment, with this sequence number, and does
     /// not end the connection.
@@ -251,6 +257,8 @@ impl<B: Payload> Connection<B> {
             rtt: RttEstimator::new(&config),
             controller: Controller::new(config.congestion),
             ecn: EcnState::new(params.isn),
+            validation: Validation::new(params.isn, now),
+            pacer: config.pacing.then(Box::default),
             reset_reply: None,
             urgent: None,
             error: None,

@@ -134,7 +134,7 @@ impl<B: Payload> Connection<B> {
         if self.pending.contains(Pending::OLD_ACK) {
             return Some(Plan::OldAck);
         }
-        if self.state.can_transmit() {
+        if self.state.can_transmit() && !self.timers.holds() {
             let probe = self.pending.contains(Pending::TAIL_PROBE);
             let data = if probe { self.plan_probe(max_payload) } else { self.plan_again(max_payload) };
             let data = data.or_else(|| self.plan_new(max_payload).ok());
@@ -208,11 +208,7 @@ impl<B: Payload> Connection<B> {
         if self.pending.contains(Pending::OVERRIDE) {
             return Ok(self.new_data(unsent.min(room).min(full), full));
         }
-        // Devices that cut do not agree about the urgent pointer, and may repeat
-        // CWR in each segment.
-        let cuttable = !self.sends_urgent() && !self.ecn.cwr_due();
-        let offloads = max_payload > u32::from(self.rcv.mss) && cuttable;
-        let most = if offloads { max_payload - max_payload % full } else { full };
+        let most = self.offload_limit(max_payload, full);
         let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
         if len % full != 0 && !self.may_send_partial(len, unsent, full) {
             len -= len % full;
@@ -221,6 +217,19 @@ impl<B: Payload> Connection<B> {
             }
         }
         Ok(self.new_data(len, full))
+    }
+
+    /// Bytes that are handed out at once, in full segments, for the device to cut.
+    #[inline]
+    fn offload_limit(&self, max_payload: u32, full: u32) -> u32 {
+        // Devices that cut do not agree about the urgent pointer, and may repeat
+        // CWR in each segment.
+        if max_payload <= u32::from(self.rcv.mss) || self.sends_urgent() || self.ecn.cwr_due() {
+            return full;
+        }
+        let paced = if self.pacer.is_some() { self.paced_segment() } else { max_payload };
+        let most = max_payload.min(paced).max(full);
+        most - most % full
     }
 
     /// Bytes that the congestion window has room for: full segments, or all
@@ -279,8 +288,12 @@ impl<B: Payload> Connection<B> {
     #[inline]
     fn nothing_to_send(&mut self, now: Instant) {
         let waits = self.has_unsent();
-        self.recovery.cwnd_limited =
-            waits && matches!(self.plan_new(u32::from(self.rcv.mss)), Err(Blocked::Congestion));
+        self.recovery.cwnd_limited = waits
+            && if self.timers.holds() {
+                self.uses_window_paced()
+            } else {
+                matches!(self.plan_new(u32::from(self.rcv.mss)), Err(Blocked::Congestion))
+            };
         if waits && !self.timers.retransmit_armed() {
             if self.flight.is_empty() { self.arm_persist(now) } else { self.arm_retransmit(now) }
         }
@@ -355,6 +368,7 @@ impl<B: Payload> Connection<B> {
         }
         let again = data.kind != Kind::New;
         self.recovery.note_sent(sequence_len);
+        self.pace(sequence_len, now);
         self.stats.bytes_sent += u64::from(data.len);
         self.stats.bytes_retransmitted += if again { u64::from(data.len) } else { 0 };
         let mut flags = TcpFlags::empty();
@@ -375,6 +389,7 @@ impl<B: Payload> Connection<B> {
                 self.restart_after_idle(silence);
             }
             self.arm_retransmit(now);
+            self.resume_after_pause(now);
         }
         self.flight.push(data.seq, sequence_len, micros32(now));
         self.snd.nxt += sequence_len;

@@ -24,6 +24,8 @@ pub(super) struct Timers {
     /// Next look for losses: RACK's reordering timer while something is SACKed
     /// or being recovered, the tail loss probe otherwise (RFC 8985 5.4).
     losses: Instant,
+    /// Until then pacing holds data back.
+    pace: Instant,
     /// Delayed ACK.
     ack: Instant,
     /// Next look at the keepalive.
@@ -57,6 +59,7 @@ impl Timers {
         Self {
             retransmit: Instant::FAR,
             losses: Instant::FAR,
+            pace: Instant::FAR,
             ack: Instant::FAR,
             keepalive: Instant::FAR,
             linger: Instant::FAR,
@@ -76,7 +79,13 @@ impl Timers {
     /// The earliest deadline.
     #[inline]
     fn next(&self) -> Instant {
-        self.retransmit.min(self.losses).min(self.ack).min(self.keepalive).min(self.linger).min(self.idle)
+        self.retransmit
+            .min(self.losses)
+            .min(self.ack)
+            .min(self.pace)
+            .min(self.keepalive)
+            .min(self.linger)
+            .min(self.idle)
     }
 
     #[inline]
@@ -101,6 +110,18 @@ impl Timers {
     #[inline]
     pub(super) fn probe_tail(&mut self, deadline: Instant) {
         self.losses = deadline.min(self.retransmit);
+    }
+
+    /// Holds data back until `deadline`.
+    #[inline]
+    pub(super) fn hold_until(&mut self, deadline: Instant) {
+        self.pace = deadline;
+    }
+
+    /// Whether pacing holds data back.
+    #[inline]
+    pub(super) fn holds(&self) -> bool {
+        self.pace != Instant::FAR
     }
 
     /// Has an ACK sent by `deadline` at the latest.
@@ -135,6 +156,7 @@ impl Timers {
 
     pub(super) fn stop_all(&mut self) {
         self.stop_retransmit();
+        self.pace = Instant::FAR;
         self.ack = Instant::FAR;
         self.keepalive = Instant::FAR;
         self.linger = Instant::FAR;
@@ -159,6 +181,9 @@ impl<B: Payload> Connection<B> {
     pub fn on_timer(&mut self, now: Instant) {
         if self.timers.ack <= now {
             self.delayed_ack_expired();
+        }
+        if self.timers.pace <= now {
+            self.timers.hold_until(Instant::FAR);
         }
         if self.timers.losses <= now {
             self.losses_expired(now);
@@ -249,6 +274,7 @@ impl<B: Payload> Connection<B> {
             return self.fail(Error::TimedOut);
         }
         self.stats.timeouts += 1;
+        self.timers.hold_until(Instant::FAR);
         self.enter_loss(now);
         self.timers.backoff += 1;
         self.arm_retransmit(now);
