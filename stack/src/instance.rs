@@ -251,6 +251,7 @@ fn tcp_config(config: &Config) -> tpa_tcp::Config {
         initial_window: tcp.initial_window,
         congestion: tcp.congestion.into(),
         ecn: tcp.ecn.into(),
+        pacing: tcp.pacing,
         syn_retries: tcp.syn_retries.into(),
         synack_retries: tcp.synack_retries.into(),
         data_retries: tcp.retries.into(),

@@ -153,6 +153,8 @@ pub struct Tcp {
     pub congestion: Congestion,
     /// Explicit congestion notification.
     pub ecn: Ecn,
+    /// Whether what is sent is spread over the round trip.
+    pub pacing: bool,
     /// Initial congestion window, in segments (RFC 6928).
     #[serde(deserialize_with = "within::<_, _, 1, 1000>")]
     pub initial_window: u32,
@@ -218,6 +220,7 @@ impl Default for Tcp {
         Self {
             congestion: Congestion::Cubic,
             ecn: Ecn::Accept,
+            pacing: false,
             initial_window: 10,
             rto_initial_ms: 1000,
             rto_min_ms: 200,

@@ -68,14 +68,17 @@
 //! | RFC 6298 | retransmission timeout, Karn, with Linux's floor of 200 ms |
 //! | RFC 6928 | initial window of ten segments |
 //! | RFC 7323 | window scaling, timestamps, TSecr by Last.ACK.sent, PAWS |
-//! | RFC 9438 | CUBIC |
+//! | RFC 7661 | window validation: pipeACK, the non-validated period, congestion answered from what was in use; idle restart stays RFC 5681's |
+//! | RFC 9438, 9406 | CUBIC, with HyStart++ for its first slow start |
+//! | RFC 8257 | DCTCP at both ends |
+//! | RFC 3168 | ECN: negotiation with fallback, echo, reaction; what is sent again, and all without new data, is not ECN-capable |
 //! | RFC 5961 | challenge ACKs for RST, SYN and ACK, rate-limited |
 //! | RFC 1337, 6191 | TIME-WAIT that is neither assassinated nor in the way |
 //! | RFC 6528 | initial sequence numbers, with the caller's keyed hash |
 //! | RFC 2525 2.17 | RST when unread or late data is thrown away |
 //! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
 //!
-//! Defaults are Linux's, see [`Config`]. Not there yet: ECN, HyStart++, path MTU discovery, receive
+//! Defaults are Linux's, see [`Config`]. Not there yet: path MTU discovery, receive
 //! buffer autotuning.
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! What can be different from one connection to the next, drawn from a seed.
 
 use tpa_sim::{Bursts, Exchange, GivesUp, HostConfig, LinkConfig, Loss, Plan, Random, World};
-use tpa_tcp::{Config, CongestionAlgorithm, Duration, Keepalive};
+use tpa_tcp::{Config, CongestionAlgorithm, Duration, EcnMode, Keepalive};
 
 /// The world of a seed: one connection over two links.
 pub fn world(seed: u64) -> World {
@@ -72,7 +72,9 @@ fn config(random: &mut Random, watches: bool) -> Config {
     // A RST that is lost leaves the other end with nothing to wait for.
     let keepalive = Keepalive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), count: 9 };
     Config {
-        congestion: random.pick(&[CongestionAlgorithm::Cubic, CongestionAlgorithm::NewReno]),
+        congestion: random.pick(&CongestionAlgorithm::ALL),
+        ecn: random.pick(&[EcnMode::Off, EcnMode::Accept, EcnMode::On]),
+        pacing: random.chance(0.2),
         timestamps: !random.chance(0.25),
         sack: !random.chance(0.3),
         window_scaling: !random.chance(0.25),
