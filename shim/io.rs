@@ -48,7 +48,7 @@ fn receive_more(
     mut fill: impl FnMut(&mut WorkerGuard<'_>, usize) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     if flags & libc::MSG_OOB != 0 {
-        // There is no urgent data here (RFC 6093).
+        // Urgent data stays in line (RFC 6093); Linux says the same of SO_OOBINLINE.
         return Err(Errno::EINVAL);
     }
     let limit = time_limit(stream, flags, || cold::of(stream).receive_timeout);
@@ -171,12 +171,10 @@ fn drain(
     flags: i32,
     done: usize,
 ) -> Result<usize, Errno> {
-    if flags & libc::MSG_OOB != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
+    let send = if flags & libc::MSG_OOB == 0 { WorkerGuard::send } else { WorkerGuard::send_urgent };
     let mut count = 0;
     for slice in buffers.slices(done) {
-        match guard.send(stream.handle, slice) {
+        match send(guard, stream.handle, slice) {
             Ok(part) => {
                 count += part;
                 if part < slice.len() {

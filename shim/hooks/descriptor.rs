@@ -12,6 +12,9 @@ use crate::real;
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner};
 
+/// Whether the next byte is the urgent one; `asm-generic/sockios.h`.
+const SIOCATMARK: c_ulong = 0x8905;
+
 hook! {
     unsafe fn close(fd: c_int) -> c_int => close_hook {
         if table::slot(fd).is_plain() {
@@ -148,6 +151,13 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: size_t) ->
             // SAFETY: null, or the program's int.
             let out = unsafe { (argument as *mut c_int).as_mut() }.ok_or(Errno::EFAULT)?;
             *out = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+            Ok(0)
+        }),
+        (Owner::Stream(handle), SIOCATMARK) => call(|| {
+            let mark = Stream { fd, handle }.worker()?.lock().at_mark(handle)?;
+            // SAFETY: null, or the program's int.
+            let out = unsafe { (argument as *mut c_int).as_mut() }.ok_or(Errno::EFAULT)?;
+            *out = mark.into();
             Ok(0)
         }),
         _ => real(),

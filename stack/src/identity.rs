@@ -55,6 +55,15 @@ fn in_prefix(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
     a.to_bits() & mask == b.to_bits() & mask
 }
 
+/// Whether `remote` is the broadcast address of the link, in either form (RFC
+/// 1122 3.2.1.3).
+fn is_broadcast_of(remote: Ipv4Addr, own: Ipv4Addr, prefix: u8) -> bool {
+    let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    prefix < 31
+        && in_prefix(own, remote, prefix)
+        && matches!(remote.to_bits() & host, bits if bits == host || bits == 0)
+}
+
 impl Identity {
     /// Whether the stack answers for this address.
     pub fn owns(&self, address: Ipv4Addr) -> bool {
@@ -83,7 +92,14 @@ impl Identity {
         if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
             return Err(unreachable());
         }
+        // RFC 9293 3.9.2.3 (MUST-46), with connect(2)'s error.
+        if remote.is_multicast() || remote.is_broadcast() {
+            return Err(unreachable());
+        }
         match &self.network {
+            Network::Own { address, prefix, .. } if is_broadcast_of(remote, *address, *prefix) => {
+                Err(unreachable())
+            }
             Network::Own { address, prefix, gateway } => {
                 let next_hop = if in_prefix(*address, remote, *prefix) {
                     remote
@@ -131,6 +147,17 @@ mod tests {
         assert!(own(None).path_to(far).is_err());
         assert_eq!(own(Some(gateway)).path_to(far).unwrap().next_hop, gateway);
         assert!(own(None).path_to(Ipv4Addr::new(192, 168, 7, 1)).is_err());
+    }
+
+    #[test]
+    fn nobody_connects_to_many() {
+        // RFC 9293 MUST-46.
+        for many in
+            [[224, 0, 0, 1], [239, 1, 1, 1], [255, 255, 255, 255], [192, 168, 7, 255], [192, 168, 7, 0]]
+        {
+            let error = own(Some(Ipv4Addr::new(192, 168, 7, 254))).path_to(many.into()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH), "{many:?}");
+        }
     }
 
     #[test]

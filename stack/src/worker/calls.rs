@@ -10,6 +10,7 @@ use tpa_tcp::{Connection, Duration, Instant, RecvError, SendError, State};
 use crate::errno::errno_of;
 use crate::handle::{Handle, SetId};
 use crate::options::SocketOptions;
+use crate::packet::Packet;
 use crate::worker::WorkerGuard;
 use crate::worker::core::Core;
 use crate::worker::interest::Watches;
@@ -316,11 +317,30 @@ impl WorkerGuard<'_> {
     /// `ENOTCONN`, a pending error once.
     #[inline]
     pub fn send(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
+        self.send_by(handle, data, Connection::send)
+    }
+
+    /// send(2) of urgent data (`MSG_OOB`): the peer is told where it ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerGuard::send`].
+    pub fn send_urgent(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
+        self.send_by(handle, data, Connection::send_urgent)
+    }
+
+    #[inline]
+    fn send_by(
+        &mut self,
+        handle: Handle,
+        data: &[u8],
+        send: impl FnOnce(&mut Connection<Packet>, &[u8]) -> Result<usize, SendError>,
+    ) -> Result<usize, Errno> {
         let stream = self.core.stream_mut(handle)?;
         if stream.failure != 0 {
             return Err(Errno::from_raw(stream.take_failure()));
         }
-        match stream.connection.send(data) {
+        match send(&mut stream.connection, data) {
             Ok(0) if !data.is_empty() => Err(Errno::EAGAIN),
             Ok(count) => {
                 self.counters.bytes_sent.add(count as u64);
@@ -474,6 +494,15 @@ impl WorkerGuard<'_> {
             receive: stream.connection.recv_queued(),
             send: stream.connection.send_queued(),
         })
+    }
+
+    /// Whether the next byte to be read is the last urgent one (`SIOCATMARK`).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a stale handle, `ENOTCONN` for a listener.
+    pub fn at_mark(&self, handle: Handle) -> Result<bool, Errno> {
+        self.core.stream(handle).map(|stream| stream.connection.at_mark())
     }
 
     /// The socket's options.

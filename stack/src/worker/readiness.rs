@@ -9,6 +9,7 @@ const OUT: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 const HUP: u32 = libc::EPOLLHUP as u32;
 const ERR: u32 = libc::EPOLLERR as u32;
+const PRI: u32 = libc::EPOLLPRI as u32;
 
 /// A connection attempt or a connection that has failed.
 pub const FAILED: u32 = IN | OUT | RDHUP | HUP | ERR;
@@ -21,6 +22,7 @@ pub fn of_connection(readiness: Readiness) -> u32 {
         | bit(Readiness::RDHUP, RDHUP)
         | bit(Readiness::HUP, HUP)
         | bit(Readiness::ERR, ERR)
+        | bit(Readiness::URGENT, PRI)
 }
 
 /// Bits that an event makes worth looking at again.
@@ -32,6 +34,7 @@ pub fn of_events(events: Events) -> u32 {
         | bit(Events::RDHUP, IN | RDHUP)
         | bit(Events::HUP, FAILED & !ERR)
         | bit(Events::ERROR, FAILED)
+        | bit(Events::URGENT, PRI)
 }
 
 /// Present state of a socket.

@@ -198,6 +198,24 @@ fn an_event_set_hears_of_accepts_data_and_the_end() {
 }
 
 #[test]
+fn urgent_data_is_announced_and_stays_in_line() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    assert_eq!(pair.client.lock().send(client, b"abc"), Ok(3));
+    assert_eq!(pair.client.lock().send_urgent(client, b"!"), Ok(1));
+    pair.settle();
+    let pri = libc::EPOLLPRI as u32;
+    assert_eq!(pair.server.lock().readiness(server) & (IN | pri), IN | pri);
+    assert_eq!(pair.server.lock().at_mark(server), Ok(false));
+    let mut buf = [0; 8];
+    assert_eq!(pair.server.lock().recv(server, &mut buf, false), Ok(3));
+    assert_eq!(pair.server.lock().at_mark(server), Ok(true));
+    assert_eq!(pair.server.lock().recv(server, &mut buf, false), Ok(1));
+    assert_eq!((pair.server.lock().at_mark(server), buf[0]), (Ok(false), b'!'));
+    assert_eq!(pair.server.lock().readiness(server) & pri, 0);
+}
+
+#[test]
 fn a_full_send_buffer_says_so_and_becomes_writable_again() {
     let pair = Pair::new();
     let (server, client) = pair.connected();
