@@ -78,8 +78,9 @@
 //! | RFC 2525 2.17 | RST when unread or late data is thrown away |
 //! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
 //!
-//! Defaults are Linux's, see [`Config`]. Not there yet: path MTU discovery, receive
-//! buffer autotuning.
+//! The page [`rfc`] has it clause by clause, with the code and the test that meet
+//! each. Defaults are Linux's, see [`Config`]. Not there yet: path MTU discovery,
+//! receive buffer autotuning.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -87,6 +88,7 @@ pub mod congestion;
 pub mod connection;
 mod error;
 mod isn;
+pub mod rfc;
 mod seq;
 mod time;
 mod timer_wheel;

@@ -102,6 +102,19 @@ fn a_duplicate_of_what_waits_is_reported_with_its_run() {
 }
 
 #[test]
+fn the_run_around_a_duplicate_goes_before_newer_ones() {
+    // RFC 2883 4: the block behind the duplicate is the one that holds it.
+    sack(
+        "10  < A 501+500 ack 1
+         .   > A 1+0 ack 1 sack 501-1001
+         .   < A 2001+500 ack 1
+         .   > A 1+0 ack 1 sack 2001-2501,501-1001
+         20  < A 601+100 ack 1
+         .   > A 1+0 ack 1 sack 601-701,501-1001,2001-2501",
+    );
+}
+
+#[test]
 fn a_duplicate_part_of_a_segment_is_reported() {
     // RFC 2883 4.2.1.
     sack(
