@@ -249,7 +249,7 @@ impl Host {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let wanted = checks == Checks::None || connection.wants_transmit();
         let largest = if self.segmentation { TSO_PAYLOAD } else { usize::from(self.params.mss) };
-        let full = full_payload(connection);
+        let full = if self.segmentation { full_payload(connection) } else { 0 };
         let Some(segment) = connection.poll_transmit(now, largest) else { return Ok(()) };
         if !wanted {
             return Err("a segment although wants_transmit() denied it".into());

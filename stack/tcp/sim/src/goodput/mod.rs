@@ -7,7 +7,7 @@ use tpa_tcp::{Config, CongestionAlgorithm, Duration};
 
 use crate::{HostConfig, LinkConfig, LinkId, Loss, Sink, Source, World};
 pub use model::{Bound, bound};
-pub use table::{paths, table};
+pub use table::{Row, rows, table};
 
 /// Payload of a full segment: an MTU of 1500 less the headers and timestamps.
 pub const PAYLOAD: u32 = 1448;
@@ -24,9 +24,10 @@ pub struct Path {
     pub rtt_ms: u64,
     /// Probability that a data segment is lost.
     pub loss: f64,
-    /// Probability that a data segment is late by up to a quarter of the
-    /// round-trip time.
+    /// Probability that a data segment is late.
     pub reordering: f64,
+    /// By up to how much, in microseconds.
+    pub late_us: u64,
 }
 
 impl Path {
@@ -57,7 +58,7 @@ impl Path {
         let there = LinkConfig {
             loss: if self.loss > 0.0 { Loss::Independent(self.loss) } else { Loss::Never },
             reordering: self.reordering,
-            reordering_extent: Duration::from_micros(self.rtt_ms * 250),
+            reordering_extent: Duration::from_micros(self.late_us),
             ..back.clone()
         };
         [there, back]

@@ -1,9 +1,29 @@
-//! What a transfer can get at best: the line, or the response function of its
-//! congestion controller.
+//! What a transfer can get: the rate of the line, or the response function of
+//! its congestion controller.
+//!
+//! A response function is the mean window under losses of probability p, over
+//! the round trip of one segment and its acknowledgement. The functions of the
+//! RFCs are derived for losses at even distances, windows of fractions of a
+//! segment, and recoveries that take no time. Losses here are independent: the
+//! mean is then higher, 1.31 instead of 1.22 / sqrt(p) for Reno (Ott, Kemperman,
+//! Mathis: "The Stationary Behavior of Ideal TCP Congestion Avoidance", 1996).
+//! CUBIC gains more, because beyond its former maximum it grows as fast as Reno
+//! (RFC 9438 4.3). Against that stand whole segments, half of one less on
+//! average, and one round trip of each recovery in which the window does not
+//! grow: much in windows of seven segments, little in large ones. An ideal
+//! sender simulated round by round with both gets 112 % of the function at
+//! p = 0.1 %, 103 % at 1 % and 92 % at 3 %.
+//!
+//! Timeouts have no part in the functions (they do in that of Padhye et al.,
+//! 1998): with RACK-TLP almost none happens, and each costs what it costs.
+//! Buffers never limit.
 
 use tpa_tcp::CongestionAlgorithm;
 
 use super::{FRAME, PAYLOAD, Path};
+
+/// An acknowledgement as a frame.
+const ACK: u32 = FRAME - PAYLOAD;
 
 /// What limits a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +44,7 @@ pub fn bound(path: &Path, congestion: CongestionAlgorithm) -> (f64, Bound) {
     if path.loss == 0.0 {
         return (line, Bound::Line);
     }
-    let rtt = path.rtt_ms as f64 / 1000.0;
+    let rtt = path.rtt_ms as f64 / 1000.0 + (FRAME + ACK) as f64 / path.bytes_per_second() as f64;
     let (window, kind) = response(congestion, path.loss, rtt);
     let response = window * f64::from(PAYLOAD) * 8e-6 / rtt;
     if response < line { (response, kind) } else { (line, Bound::Line) }
@@ -61,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_clean_line_carries_its_rate_less_the_headers() {
-        let path = Path { mbits: 100, rtt_ms: 20, loss: 0.0, reordering: 0.0 };
+        let path = Path { mbits: 100, rtt_ms: 20, loss: 0.0, reordering: 0.0, late_us: 0 };
         let (mbits, kind) = bound(&path, CongestionAlgorithm::Cubic);
         assert!((mbits - 95.64).abs() < 0.01);
         assert_eq!(kind, Bound::Line);

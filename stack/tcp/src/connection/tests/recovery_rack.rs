@@ -178,6 +178,32 @@ fn a_duplicate_that_was_reported_widens_the_window() {
 }
 
 #[test]
+fn a_duplicate_widens_the_window_when_the_recovery_was_undone_before_it_came() {
+    let config = Config { sack: true, timestamps: true, ..bare() };
+    far(
+        config,
+        "sackok ts 500 0",
+        "100  write 4940
+         .    > A 1+988 ack 1
+         .    > A 989+988 ack 1
+         .    > A 1977+988 ack 1
+         .    > A 2965+988 ack 1
+         .    > PA 3953+988 ack 1
+         200  < A 1+0 ack 1 ts 600 100 sack 989-3953
+         .    > A 1+988 ack 1 again
+         210  < A 1+0 ack 4941 ts 610 100
+         .    info undos 1
+         300  < A 1+0 ack 4941 ts 700 200 sack 1-989
+         310  write 1976
+         .    > A 4941+988 ack 1
+         .    > PA 5929+988 ack 1
+         410  < A 1+0 ack 4941 ts 810 310 sack 5929-6917
+         459  silent
+         460  > A 4941+988 ack 1 again",
+    );
+}
+
+#[test]
 fn the_degree_of_reordering_is_counted_in_segments() {
     ten("200  < A 1+0 ack 1 sack 9001-10001
          .    info reordering 3
