@@ -30,6 +30,7 @@ mod logging;
 mod options;
 mod pending;
 mod polling;
+mod privilege;
 mod real;
 mod signals;
 mod start;

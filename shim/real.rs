@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     epoll_event, fd_set, iovec, msghdr, nfds_t, pollfd, sigset_t, size_t, sockaddr, socklen_t, ssize_t,
-    timespec, timeval,
+    timespec, timeval, uid_t,
 };
 
 macro_rules! real_functions {
@@ -95,6 +95,11 @@ real_functions! {
     fn __ppoll_chk(fds: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: size_t) -> c_int;
     fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int;
     fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int;
+
+    fn setuid(uid: uid_t) -> c_int;
+    fn seteuid(effective: uid_t) -> c_int;
+    fn setreuid(user: uid_t, effective: uid_t) -> c_int;
+    fn setresuid(user: uid_t, effective: uid_t, saved: uid_t) -> c_int;
 
     fn _exit(status: c_int) -> !;
     fn _Exit(status: c_int) -> !;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
-use tpa_stack::config::{self, Config, Decision, Policy};
+use tpa_stack::config::{self, Config, Decision, DeviceSpec, Policy};
 use tpa_stack::{Purpose, Stack};
 
 use crate::{fork, logging};
@@ -86,6 +86,16 @@ impl Settings {
     /// Whether a connection to this address should be accelerated.
     pub fn wants_connection(&self, remote: SocketAddr) -> bool {
         tell("connection", remote, self.policy.decide_connect(&self.program, remote))
+    }
+
+    /// Whether the device can only be opened with privileges: any but memif.
+    pub fn needs_privileges(&self) -> bool {
+        self.config.device != DeviceSpec::Memif
+    }
+
+    /// Memory of the device that has to be locked, in bytes, with room to spare.
+    pub fn device_memory(&self) -> u64 {
+        2 * (u64::from(self.config.dpdk.memory_mb) << 20)
     }
 
     /// Whether what cannot be accelerated is an error.
@@ -167,7 +177,7 @@ fn start(settings: &Settings, purpose: Purpose) -> Result<Option<&'static Stack>
 }
 
 /// Runs `body` with the calling thread marked as the stack's own.
-fn inside<T>(body: impl FnOnce() -> T) -> T {
+pub fn inside<T>(body: impl FnOnce() -> T) -> T {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {

@@ -10,6 +10,7 @@
 //! panics then), and those that never return. A variadic function is met by one
 //! of fixed arity: on x86-64 and AArch64 integer arguments travel the same way.
 
+mod credentials;
 mod descriptor;
 mod epoll;
 mod io;

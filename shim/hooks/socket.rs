@@ -16,6 +16,12 @@ use crate::{pending, real, start};
 
 hook! {
     unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int => socket_hook {
+        // libxdp's, on behalf of the stack's own device.
+        if domain == libc::AF_XDP && start::is_inside() {
+            if let Some(outcome) = crate::privilege::xdp_socket() {
+                return call(|| outcome.map(|fd| fd as usize));
+            }
+        }
         // SAFETY: the caller's arguments, unchanged.
         let fd = unsafe { real::socket(domain, kind, protocol) };
         descriptor::claim(fd);

@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::identity::{Identity, Network};
 use crate::ports::PortBlocks;
 use crate::worker::{Parts, Worker};
-use crate::{control, fork, host};
+use crate::{control, fork, host, privilege};
 
 /// How long an orderly end waits for peers to take what was written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -104,6 +104,9 @@ impl Stack {
             network,
             steering: opened.steering,
         });
+        if let Some(Err(refusal)) = privilege::helper().map(|helper| helper.make_folder()) {
+            log::debug!("no folder for the counters: {refusal}");
+        }
         let counters = CounterFile::create(program, &info.name, opened.workers.len());
         let tcp = Arc::new(tcp_config(config));
         let mut workers = Vec::new();

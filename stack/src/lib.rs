@@ -17,6 +17,7 @@ mod neighbour;
 mod options;
 pub mod packet;
 pub mod ports;
+pub mod privilege;
 mod worker;
 
 pub use handle::{Handle, SetId};

@@ -13,6 +13,7 @@ mod integrity;
 mod listeners;
 mod memif_peers;
 mod objects;
+mod privileges;
 mod progress;
 mod redis_matrix;
 mod transparency;

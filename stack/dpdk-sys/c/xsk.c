@@ -363,18 +363,19 @@ tpa_xsk_set_log(void)
 }
 
 /* The flags of an interface are its administrator's: the driver would switch
- * promiscuous mode off when a port starts. */
+ * promiscuous mode off when a port starts. And to set what is set already would
+ * take a privilege for nothing. */
 
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
 static bool
-changes_promiscuity_alone(int fd, const struct ifreq *wanted)
+changes_promiscuity_at_most(int fd, const struct ifreq *wanted)
 {
 	struct ifreq now = *wanted;
 
 	return __real_ioctl(fd, SIOCGIFFLAGS, &now) == 0 &&
-	       (now.ifr_flags ^ wanted->ifr_flags) == IFF_PROMISC;
+	       ((now.ifr_flags ^ wanted->ifr_flags) & ~IFF_PROMISC) == 0;
 }
 
 int
@@ -386,7 +387,7 @@ __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	argument = va_arg(args, void *);
 	va_end(args);
-	if (request == SIOCSIFFLAGS && changes_promiscuity_alone(fd, argument))
+	if (request == SIOCSIFFLAGS && changes_promiscuity_at_most(fd, argument))
 		return 0;
 	return __real_ioctl(fd, request, argument);
 }

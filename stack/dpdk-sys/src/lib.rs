@@ -18,7 +18,7 @@ mod table;
 
 use std::fmt;
 
-pub use library::{Dpdk, OpenError};
+pub use library::{Dpdk, OpenError, beside};
 pub use log_sink::last_error_line;
 pub use pool::{Layout, Pool};
 pub use port::{Capabilities, FlowRule, MAX_BURST, Port, PortConfig, PortInfo, PortStats, Queue, Xsk};

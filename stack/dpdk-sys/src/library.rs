@@ -125,17 +125,21 @@ functions! {
 const _: () = assert!(size_of::<tpa_dpdk>() == 2 * size_of::<u32>() + size_of::<Functions>());
 
 /// Where the object should be: named by the environment, or beside the object
-/// that holds this code (one above it in cargo's `deps`).
+/// that holds this code.
 fn locate() -> Result<PathBuf, OpenError> {
     if let Some(path) = std::env::var_os(OVERRIDE) {
         return Ok(path.into());
     }
-    let own = own_path().ok_or_else(|| OpenError::NotFound("own path unknown".into()))?;
-    let directories = own.ancestors().skip(1).take(2);
-    directories
-        .map(|directory| directory.join(OBJECT))
-        .find(|path| path.is_file())
-        .ok_or_else(|| OpenError::NotFound(own.display().to_string()))
+    beside(OBJECT).ok_or_else(|| {
+        OpenError::NotFound(own_path().map_or("own path unknown".into(), |own| own.display().to_string()))
+    })
+}
+
+/// A file of that name beside the object that holds this code (or one above it,
+/// for cargo's `deps`).
+pub fn beside(name: &str) -> Option<PathBuf> {
+    let own = own_path()?;
+    own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
 /// Path of the object that holds this function. From the kernel's list of

@@ -192,6 +192,24 @@ fn make_directory(run_dir: &Path, own: Identity) -> io::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Makes the folder of another process, which may then write to it: for one that
+/// may not make it itself.
+///
+/// # Errors
+///
+/// When it cannot be made, or is in use.
+pub fn make_folder_for(pid: i32, uid: u32, gid: u32) -> io::Result<PathBuf> {
+    let own = u32::try_from(pid).ok().and_then(Identity::of);
+    let dir = make_directory(&run_dir(), own.ok_or(io::ErrorKind::NotFound)?)?;
+    std::os::unix::fs::lchown(&dir, Some(uid), Some(gid))?;
+    Ok(dir)
+}
+
+/// Removes what such a process left.
+pub fn remove_folder(dir: &Path) {
+    remove_files(dir);
+}
+
 /// An error when another process (one of the same number in another PID
 /// namespace) uses the directory.
 fn check_ours(dir: &Path, own: Identity) -> io::Result<()> {

@@ -22,7 +22,7 @@ impl Identity {
     }
 
     /// The process of that number in our own PID namespace.
-    fn of(pid: u32) -> Option<Self> {
+    pub(super) fn of(pid: u32) -> Option<Self> {
         let start_time = start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         Some(Self { pid, start_time, pid_namespace: own_namespace()? })
     }

@@ -141,7 +141,7 @@ fn an_empty_block_goes_after_a_minute_and_not_before() {
     ports.sweep(Some(&rules), at(559));
     assert_eq!(rules.blocks().len(), 1);
     ports.sweep(Some(&rules), at(560));
-    assert_eq!(rules.blocks(), []);
+    assert!(rules.blocks().is_empty());
     assert!(ports.blocks.is_empty());
 }
 

@@ -7,6 +7,7 @@
 //! shares them with other processes that do.
 
 mod abi;
+mod privileged;
 mod program;
 mod steering;
 
@@ -18,7 +19,8 @@ use dpdk_sys::{Capabilities, Dpdk, Layout, Pool, Port, PortConfig, Queue, Xsk};
 
 use crate::device::dpdk::{DpdkPort, Signal};
 use crate::device::{Device, DeviceInfo, Opened, ethtool};
-use crate::host;
+use crate::{host, privilege};
+pub use privileged::{make_socket, share_steering};
 use program::Program;
 pub use steering::{Addresses, SteeringCounts, XdpSteering};
 
@@ -40,6 +42,9 @@ const MIN_ROOM: u32 = 2048 - BUFFER_HEADERS;
 
 /// Buffers that the driver keeps in the kernel's hands, to receive into.
 const FILL_RING: u32 = 2048;
+
+/// Smallest ring, in descriptors.
+const SMALLEST_RING: u32 = 64;
 
 /// Memory that is not for packet buffers: EAL's own.
 const EAL_MEMORY_MB: u32 = 8;
@@ -113,6 +118,9 @@ pub enum OpenError {
     /// The steering program or its maps failed.
     #[error("XDP steering: {0}")]
     Steering(String),
+    /// tpad, which was asked because this process is not root, could not do it.
+    #[error("{0} (asked by tpad)")]
+    Helper(crate::privilege::Refusal),
     /// DPDK does not run.
     #[error(transparent)]
     Eal(#[from] eal::StartError),
@@ -127,7 +135,9 @@ pub enum OpenError {
         source: dpdk_sys::Error,
     },
     /// The memory limit leaves too little for each queue.
-    #[error("{needed} MiB of DPDK memory are needed for {queues} receive queues, the limit is {limit}")]
+    #[error(
+        "{needed} MiB of DPDK memory are needed for {queues} receive queues, the limit is {limit}, and that of locked memory (RLIMIT_MEMLOCK) counts where the process lacks CAP_IPC_LOCK"
+    )]
     Memory {
         /// MiB that are needed.
         needed: u32,
@@ -181,8 +191,13 @@ pub fn open_steered(
     let own_neighbours = matches!(addresses, Addresses::Own(_));
     let plan = Plan::new(interface, options, queues)?;
     // What is cheap and likely to fail comes first: EAL takes a tenth of a second.
-    let steering = XdpSteering::new(name, addresses, Program::open(name, interface.index)?);
-    let free = free_queues(Dpdk::open().map_err(eal::StartError::from)?, &plan, queues)?;
+    let dpdk = Dpdk::open().map_err(eal::StartError::from)?;
+    let program = match privilege::helper() {
+        Some(helper) => privileged::steering(helper, name)?,
+        None => Program::open(name, interface.index)?,
+    };
+    let steering = XdpSteering::new(name, addresses, program);
+    let free = free_queues(dpdk, &plan, queues)?;
     let dpdk = eal::start(&options.eal)?;
     let opened = open_queues(dpdk, &plan, &free, &steering)?;
     let info = device_info(interface, own_neighbours);
@@ -222,6 +237,22 @@ fn device_info(interface: &host::Interface, own_neighbours: bool) -> DeviceInfo 
     }
 }
 
+/// Fewest buffers with which a queue runs: one for each place of the fill ring,
+/// and for what is on its way in and out.
+fn fewest_buffers(ring: u32) -> u32 {
+    FILL_RING + ring + ring / 2
+}
+
+/// The ring that as many buffers allow: the wanted one, or the next smaller
+/// powers of two.
+fn fitting_ring(buffers: u64, wanted: u32) -> u32 {
+    let mut ring = wanted;
+    while ring > SMALLEST_RING && buffers < u64::from(fewest_buffers(ring)) {
+        ring /= 2;
+    }
+    ring
+}
+
 /// What each queue is opened with.
 #[derive(Debug)]
 struct Plan {
@@ -245,15 +276,19 @@ impl Plan {
         };
         let room = (interface.mtu + ETHERNET_HEADER + XDP_HEADROOM).max(MIN_ROOM);
         let buffer = u64::from((room + BUFFER_HEADERS).next_multiple_of(64) + size_of::<usize>() as u32);
-        let ring = u32::from(options.ring_size);
+        let limit = options.eal.memory_mb;
+        let memory = u64::from(limit.saturating_sub(EAL_MEMORY_MB)) << 20;
+        let share = memory.min(privileged::lockable_memory()) / u64::from(take) / buffer;
+        let ring = fitting_ring(share, options.ring_size.into());
         // What the rings can hold, and as much again for what is in sockets.
         let least = 2 * (FILL_RING + 2 * ring);
-        let limit = options.eal.memory_mb;
-        let share = (u64::from(limit.saturating_sub(EAL_MEMORY_MB)) << 20) / u64::from(take);
-        let buffers = (share / buffer).min(4 * u64::from(least)) as u32;
-        if buffers < FILL_RING + ring + ring / 2 {
+        let buffers = share.min(4 * u64::from(least)) as u32;
+        if buffers < fewest_buffers(ring) {
             let needed = ((u64::from(least) * buffer * u64::from(take)) >> 20) as u32 + 1 + EAL_MEMORY_MB;
             return Err(OpenError::Memory { needed, queues: take, limit });
+        }
+        if ring < options.ring_size.into() {
+            log::info!("{}: rings of {ring} descriptors, for want of memory", interface.name);
         }
         Ok(Self {
             interface: interface.name.clone(),
@@ -261,7 +296,7 @@ impl Plan {
             mtu: interface.mtu as u16,
             room,
             buffers: buffers.min(least),
-            ring_size: options.ring_size,
+            ring_size: ring as u16,
             zero_copy: options.zero_copy,
             take: take as usize,
         })

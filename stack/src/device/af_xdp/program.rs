@@ -32,6 +32,9 @@ unsafe impl Pod for tpa_address {}
 // SAFETY: as above.
 unsafe impl Pod for tpa_instance {}
 
+/// Names of the maps, in the order in which tpad passes them on.
+const MAPS: [&str; 6] = ["xsks", "listeners", "addresses", "blocks", "counters", "instance"];
+
 /// The program's maps; see `bpf/steer.h`.
 pub(super) struct Maps {
     pub xsks: XskMap<MapData>,
@@ -72,6 +75,35 @@ impl Program {
         }
         Err(OpenError::Occupied(interface.to_owned()))
     }
+
+    /// The program that a privileged process shares: see [`share`].
+    pub fn from_shared(fds: Vec<OwnedFd>) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let link = Link::Joined(fds.next()?);
+        let mut named: Vec<_> = MAPS.into_iter().zip(fds).collect();
+        let maps = Maps::collect(|name| {
+            let index = named.iter().position(|(found, _)| *found == name)?;
+            Map::from_map_data(MapData::from_fd(named.swap_remove(index).1).ok()?).ok()
+        })?;
+        Some(Self { _link: link, maps })
+    }
+}
+
+/// Descriptors of the program on an interface, for a process that may not open
+/// them itself: its link, then its maps in the order of [`MAPS`].
+pub fn share(interface: &str, ifindex: u32) -> Result<Vec<OwnedFd>, OpenError> {
+    // Holds the program until the copies do.
+    let _held = Program::open(interface, ifindex)?;
+    let found = find(&instance(ifindex).map_err(steering)?)?;
+    let Found { link, program, .. } = found.ok_or_else(|| steering("the program has gone"))?;
+    let ids = program.map_ids().map_err(steering)?.unwrap_or_default();
+    let id_of = |name| ids.iter().find(|&&id| map_name(id).as_deref() == Some(name)).copied();
+    let mut fds = vec![link_by_id(link).map_err(steering)?];
+    for name in MAPS {
+        let id = id_of(name).ok_or_else(|| steering("maps are missing"))?;
+        fds.push(fd_by_id(BPF_MAP_GET_FD_BY_ID, id).map_err(steering)?);
+    }
+    Ok(fds)
 }
 
 /// Which interface of which network namespace this is.
@@ -84,15 +116,26 @@ fn steering(error: impl std::fmt::Display) -> OpenError {
     OpenError::Steering(error.to_string())
 }
 
+/// An attached program of ours.
+struct Found {
+    /// Number of its link.
+    link: u32,
+    program: ProgramInfo,
+    maps: Maps,
+}
+
 /// Finds the attached program that says it is of this interface.
-fn join(wanted: &tpa_instance) -> Result<Option<Program>, OpenError> {
+fn find(wanted: &tpa_instance) -> Result<Option<Found>, OpenError> {
     let links = loaded_links().flatten().filter(|link| matches!(link.link_type(), Ok(LinkType::Xdp)));
     for link in links {
-        let program = loaded_programs().flatten().find(|program| program.id() == link.program_id());
-        let Some(maps) = program.filter(|program| program.name() == PROGRAM.as_bytes()).and_then(maps_of)
+        let Some(program) = loaded_programs().flatten().find(|program| program.id() == link.program_id())
         else {
             continue;
         };
+        if program.name() != PROGRAM.as_bytes() {
+            continue;
+        }
+        let Some(maps) = maps_of(&program) else { continue };
         let Ok(found) = maps.instance.get(&0, 0) else { continue };
         if (found.ifindex, found.netns_dev, found.netns_inode)
             != (wanted.ifindex, wanted.netns_dev, wanted.netns_inode)
@@ -102,37 +145,47 @@ fn join(wanted: &tpa_instance) -> Result<Option<Program>, OpenError> {
         if found.abi != wanted.abi {
             return Err(OpenError::OtherVersion { found: found.abi, wanted: wanted.abi });
         }
-        // It may have died since it was listed.
-        let Ok(link) = link_by_id(link.id()) else { continue };
-        return Ok(Some(Program { _link: Link::Joined(link), maps }));
+        return Ok(Some(Found { link: link.id(), program, maps }));
     }
     Ok(None)
 }
 
+/// Holds the program that [`find`] finds; it may have died since.
+fn join(wanted: &tpa_instance) -> Result<Option<Program>, OpenError> {
+    let Some(Found { link, maps, .. }) = find(wanted)? else { return Ok(None) };
+    Ok(link_by_id(link).ok().map(|link| Program { _link: Link::Joined(link), maps }))
+}
+
+fn map_name(id: u32) -> Option<String> {
+    Some(MapInfo::from_id(id).ok()?.name_as_str()?.to_owned())
+}
+
 /// Opens the maps of a loaded program by their names.
-fn maps_of(program: ProgramInfo) -> Option<Maps> {
+fn maps_of(program: &ProgramInfo) -> Option<Maps> {
     let ids = program.map_ids().ok()??;
-    let mut named: Vec<(String, MapData)> = ids
-        .into_iter()
-        .filter_map(|id| {
-            let name = MapInfo::from_id(id).ok()?.name_as_str()?.to_owned();
-            Some((name, MapData::from_id(id).ok()?))
-        })
-        .collect();
+    let mut named: Vec<(String, MapData)> =
+        ids.into_iter().filter_map(|id| Some((map_name(id)?, MapData::from_id(id).ok()?))).collect();
     Maps::collect(|name| {
         let index = named.iter().position(|(found, _)| found == name)?;
         Map::from_map_data(named.swap_remove(index).1).ok()
     })
 }
 
-/// A descriptor of a link (bpf(2), `BPF_LINK_GET_FD_BY_ID`).
+/// Commands of bpf(2) that make a descriptor.
+const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
+const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+
+/// A descriptor of a link.
 fn link_by_id(id: u32) -> io::Result<OwnedFd> {
-    const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
-    // The part of union bpf_attr that the command reads: link_id, next_id, open_flags.
+    fd_by_id(BPF_LINK_GET_FD_BY_ID, id)
+}
+
+/// A descriptor of what has a number in the kernel (bpf(2)).
+fn fd_by_id(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
+    // The part of union bpf_attr that such commands read: id, next_id, open_flags.
     let attr: [u32; 3] = [id, 0, 0];
     // SAFETY: the kernel reads as many bytes of `attr` as it is told.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr)) };
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(&attr)) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
