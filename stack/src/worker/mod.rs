@@ -251,6 +251,11 @@ impl WorkerGuard<'_> {
     }
 
     pub(crate) fn begin_sleep(&mut self, sleeper: Sleeper) -> Result<Option<Duration>, Busy> {
+        // The bell that still rings is for those who sleep: another who lay down
+        // now would wake at once, and might keep it ringing for ever.
+        if self.worker.rung.load(Ordering::Relaxed) {
+            return Err(Busy);
+        }
         self.now();
         self.core.transmit();
         let mut limit = self

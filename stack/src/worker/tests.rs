@@ -272,6 +272,21 @@ fn a_thread_that_sleeps_is_woken_when_another_finds_its_data() {
 }
 
 #[test]
+fn nobody_lies_down_while_the_bell_rings_for_another() {
+    let pair = Pair::new();
+    let (_server, client) = pair.connected();
+    let sleeps = || pair.server.lock().prepare_sleep().is_ok();
+    assert!(sleeps() && sleeps());
+    pair.client.lock().send(client, b"x").unwrap();
+    pair.settle();
+    pair.server.finish_sleep();
+    assert!(!sleeps(), "the second still has to wake");
+    pair.server.finish_sleep();
+    assert!(sleeps());
+    pair.server.finish_sleep();
+}
+
+#[test]
 fn a_closed_connection_leaves_nothing_behind() {
     let pair = Pair::new();
     let (server, client) = pair.connected();
