@@ -81,23 +81,13 @@ impl<B: Payload> Connection<B> {
         }
     }
 
-    #[inline]
-    fn ack_time(&self, segment: &TcpRepr, now: Instant) -> AckTime {
-        AckTime {
-            now,
-            mss: self.smss(),
-            min_rtt: self.rtt.smallest(),
-            stamps: segment.options.timestamps,
-            clock: self.timestamps,
-        }
-    }
-
     /// Everything before the segment's ACK has arrived.
     #[inline]
     fn advance(&mut self, segment: &TcpRepr, delivery: &mut Delivery, now: Instant) {
         let una = segment.ack;
         let before = self.tx.len();
-        let time = self.ack_time(segment, now);
+        let (mss, stamps) = (self.smss(), segment.options.timestamps);
+        let time = AckTime { now, mss, rtt: &self.rtt, stamps, clock: &self.timestamps };
         self.flight.acknowledge(una, &time, delivery);
         self.snd.una = una;
         self.snd.small_end = self.snd.small_end.max(una);
@@ -135,7 +125,8 @@ impl<B: Payload> Connection<B> {
         outcome.dsack = duplicate_block(segment).filter(|&(left, right)| {
             left.lt(right) && right.le(self.snd.nxt) && left.ge(self.snd.una - self.snd.max_wnd)
         });
-        let time = self.ack_time(segment, now);
+        let (mss, stamps) = (self.smss(), segment.options.timestamps);
+        let time = AckTime { now, mss, rtt: &self.rtt, stamps, clock: &self.timestamps };
         for &(left, right) in blocks {
             outcome.sacked += self.flight.sack(left, right, &time, &mut outcome.delivery);
         }

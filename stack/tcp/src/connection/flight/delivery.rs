@@ -2,6 +2,8 @@
 //! steps 2 and 3, RFC 9937 DeliveredData).
 
 use super::{Marks, SendOrder, Sent};
+use crate::connection::rtt::RttEstimator;
+use crate::connection::timers::micros32;
 use crate::connection::timestamps::TimestampClock;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
@@ -9,37 +11,25 @@ use crate::wire::Timestamps;
 
 /// When an acknowledgement came, and what tells whether it is for an original
 /// or for a retransmission.
-pub(in crate::connection) struct AckTime {
+pub(in crate::connection) struct AckTime<'a> {
     pub now: Instant,
     /// Bytes of a full segment.
     pub mss: u32,
-    /// Smallest round-trip time known.
-    pub min_rtt: Option<Duration>,
+    pub rtt: &'a RttEstimator,
     /// The timestamps of the acknowledgement.
     pub stamps: Option<Timestamps>,
-    pub clock: TimestampClock,
+    pub clock: &'a TimestampClock,
 }
 
-impl AckTime {
-    /// Low 32 bits of the time in microseconds.
-    #[inline]
-    fn micros(&self) -> u32 {
-        self.now.as_micros() as u32
-    }
-
-    /// Time since something was sent.
-    #[inline]
-    fn since(&self, sent_at: u32) -> Duration {
-        Duration::from_micros(u64::from(self.micros().wrapping_sub(sent_at)))
-    }
-
+impl AckTime<'_> {
     /// Whether the acknowledgement can be for a retransmission sent at
     /// `sent_at`: it does not echo an older timestamp, and did not come faster
     /// than anything before (RFC 8985 6.2 step 2).
+    #[cold]
     fn may_be_for_resend(&self, sent_at: u32) -> bool {
-        let elapsed = self.since(sent_at);
+        let elapsed = Duration::from_micros(u64::from(micros32(self.now).wrapping_sub(sent_at)));
         !self.clock.echo_precedes(self.stamps, self.now - elapsed)
-            && self.min_rtt.is_none_or(|least| elapsed >= least)
+            && self.rtt.smallest().is_none_or(|least| elapsed >= least)
     }
 }
 
@@ -89,10 +79,12 @@ impl Delivery {
     pub(super) fn sacked(&mut self, sent: &Sent, time: &AckTime) {
         self.bytes += sent.len;
         self.segments += if sent.len <= time.mss { 1 } else { sent.len.div_ceil(time.mss.max(1)) };
-        if !sent.marks.contains(Marks::EVER_RESENT) {
-            self.lowest_original = Some(self.lowest_original.map_or(sent.seq, |low| low.min(sent.seq)));
-        } else if !time.may_be_for_resend(sent.sent_at) {
-            return;
+        if sent.marks.contains(Marks::EVER_RESENT) {
+            if !time.may_be_for_resend(sent.sent_at) {
+                return;
+            }
+        } else if self.lowest_original.is_none_or(|low| sent.seq.lt(low)) {
+            self.lowest_original = Some(sent.seq);
         }
         if self.latest.is_none_or(|latest| sent.order().is_after(latest)) {
             self.latest = Some(sent.order());

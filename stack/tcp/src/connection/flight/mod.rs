@@ -205,9 +205,10 @@ impl Flight {
     #[inline]
     pub(super) fn push(&mut self, seq: SeqNum, len: u32, sent_at: u32) {
         if self.bytes == 0 {
+            // The sums are zero already.
+            (self.resend_from, self.lost_up_to, self.highest_sacked) = (seq, seq, seq);
+            self.latest = None;
             self.resends.clear();
-            let (sent, resends) = (std::mem::take(&mut self.sent), std::mem::take(&mut self.resends));
-            *self = Self { sent, resends, ..Self::new(seq) };
         }
         self.sent.push_back(Sent { seq, len, sent_at, marks: Marks::empty() });
         self.bytes += len;

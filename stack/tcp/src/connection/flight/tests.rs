@@ -2,6 +2,8 @@
 
 use super::marking::Detection;
 use super::*;
+use crate::config::Config;
+use crate::connection::rtt::RttEstimator;
 use crate::connection::timestamps::TimestampClock;
 use crate::time::{Duration, Instant};
 use proptest::prelude::*;
@@ -19,20 +21,28 @@ fn block(from: u32, to: u32) -> (SeqNum, SeqNum) {
     (SeqNum(from), SeqNum(to))
 }
 
-/// An acknowledgement that comes at `micros`, without timestamps.
-fn at(micros: u64) -> AckTime {
-    AckTime {
-        now: Instant::from_micros(micros),
-        mss: MSS,
-        min_rtt: None,
-        stamps: None,
-        clock: TimestampClock::new(0),
+/// What an acknowledgement without timestamps needs to be understood.
+struct Peer {
+    rtt: RttEstimator,
+    clock: TimestampClock,
+}
+
+/// A peer of unknown round trip.
+fn peer() -> Peer {
+    Peer { rtt: RttEstimator::new(&Config::default()), clock: TimestampClock::new(0) }
+}
+
+impl Peer {
+    /// An acknowledgement that comes at `micros`.
+    fn at(&self, micros: u64) -> AckTime<'_> {
+        let now = Instant::from_micros(micros);
+        AckTime { now, mss: MSS, rtt: &self.rtt, stamps: None, clock: &self.clock }
     }
 }
 
 fn sack_at(flight: &mut Flight, (left, right): (SeqNum, SeqNum), micros: u64) -> (u32, Delivery) {
     let mut delivery = Delivery::default();
-    let news = flight.sack(left, right, &at(micros), &mut delivery);
+    let news = flight.sack(left, right, &peer().at(micros), &mut delivery);
     (news, delivery)
 }
 
@@ -42,7 +52,7 @@ fn sack(flight: &mut Flight, block: (SeqNum, SeqNum)) -> u32 {
 
 fn acknowledge(flight: &mut Flight, ack: u32) -> Delivery {
     let mut delivery = Delivery::default();
-    flight.acknowledge(SeqNum(ack), &at(0), &mut delivery);
+    flight.acknowledge(SeqNum(ack), &peer().at(0), &mut delivery);
     delivery
 }
 
@@ -122,9 +132,10 @@ fn an_arrival_faster_than_ever_is_not_for_the_retransmission() {
     let mut flight = flight(3);
     flight.mark_first_lost(MSS);
     flight.mark_resent(SeqNum(0), MSS, 50_000);
-    let time = AckTime { min_rtt: Some(Duration::from_micros(1000)), ..at(50_900) };
+    let mut peer = peer();
+    peer.rtt.sample(Duration::from_micros(1000), &Config::default());
     let mut delivery = Delivery::default();
-    flight.acknowledge(SeqNum(1000), &time, &mut delivery);
+    flight.acknowledge(SeqNum(1000), &peer.at(50_900), &mut delivery);
     assert_eq!((delivery.latest(), delivery.lowest_original), (None, None));
     assert!(!detect(&mut flight, 99_000, 0).found);
 }
@@ -362,7 +373,7 @@ proptest! {
                     model.acknowledge(bytes as usize);
                     una += bytes;
                     let mut delivery = Delivery::default();
-                    flight.acknowledge(una, &at(now), &mut delivery);
+                    flight.acknowledge(una, &peer().at(now), &mut delivery);
                     prop_assert_eq!(delivery.bytes, news as u32);
                 }
                 Step::Sack(at, len) => {

@@ -72,12 +72,12 @@ impl<B: Payload> Connection<B> {
     /// Whether a probe would tell something that nothing else does.
     #[inline]
     pub(super) fn may_probe_tail(&self) -> bool {
-        self.flags.contains(Flags::SACK)
-            && self.config.tail_loss_probe
+        !self.flight.is_empty()
+            && self.flight.sacked() == 0
             && self.recovery.phase == Phase::Open
             && self.recovery.probe.is_none()
-            && self.flight.sacked() == 0
-            && !self.flight.is_empty()
+            && self.flags.contains(Flags::SACK)
+            && self.config.tail_loss_probe
     }
 
     /// `TLP_calc_PTO`.
