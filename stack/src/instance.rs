@@ -251,6 +251,8 @@ fn tcp_config(config: &Config) -> tpa_tcp::Config {
         rto_min: Duration::from_millis(tcp.rto_min_ms.into()),
         rto_max: Duration::from_millis(tcp.rto_max_ms.into()),
         delayed_ack: Duration::from_millis(tcp.delayed_ack_ms.into()),
+        tail_loss_probe: tcp.tail_loss_probe,
+        max_ack_delay: Duration::from_millis(tcp.peer_ack_delay_ms.into()),
         initial_window: tcp.initial_window,
         congestion: tcp.congestion.into(),
         ecn: tcp.ecn.into(),

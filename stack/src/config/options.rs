@@ -170,6 +170,11 @@ pub struct Tcp {
     /// Longest delay of an ACK, in milliseconds; 0: never delayed.
     #[serde(deserialize_with = "within::<_, _, 0, 500>")]
     pub delayed_ack_ms: u32,
+    /// A lost tail is probed for (RFC 8985).
+    pub tail_loss_probe: bool,
+    /// Delay that a peer may add to the ACK of a lone segment, in milliseconds.
+    #[serde(deserialize_with = "within::<_, _, 0, 1000>")]
+    pub peer_ack_delay_ms: u32,
     /// Retransmissions of a SYN before the connection fails.
     #[serde(deserialize_with = "within::<_, _, 0, 127>")]
     pub syn_retries: u8,
@@ -226,6 +231,8 @@ impl Default for Tcp {
             rto_min_ms: 200,
             rto_max_ms: 120_000,
             delayed_ack_ms: 40,
+            tail_loss_probe: true,
+            peer_ack_delay_ms: 200,
             syn_retries: 6,
             synack_retries: 5,
             retries: 15,

@@ -139,8 +139,12 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Whether an acknowledgement shows that nothing was lost when it was
-    /// thought so.
+    /// thought so. One that echoes a mark is a sign of congestion all the same
+    /// (RFC 4015 3.2).
     pub(super) fn loss_was_spurious(&mut self, outcome: &AckOutcome) -> bool {
+        if self.ecn.echoed() {
+            return false;
+        }
         let by_resend = self.resend_was_spurious(outcome);
         if by_resend && self.recovery.phase != Phase::Loss {
             // The retransmission was too fast: the path reorders.

@@ -2,8 +2,8 @@
 //! 3522), and taken back (RFC 4015).
 
 use super::recovery::{far, sack};
-use super::script::bare;
-use crate::Config;
+use super::script::{bare, play};
+use crate::{Config, EcnMode};
 
 /// Five segments of 988 bytes in flight since 100 ms, over 100 ms, with
 /// timestamps; the peer's clock is 500 ms ahead.
@@ -273,6 +273,28 @@ fn a_d_sack_undoes_a_timeout() {
          .    info undos 1
          .    info ssthresh 4294967295",
     );
+}
+
+#[test]
+fn an_acknowledgement_that_echoes_a_mark_undoes_nothing() {
+    // RFC 4015 3.2 (ReCC).
+    let text = "0    connect
+         .    > SEC 0+0
+         100  < SAE 0+0 ack 1 win 60000 mss 1000 sackok
+         .    > A 1+0 ack 1
+         .    write 5000
+         .    > A 1+1000 ack 1 ect
+         .    > A 1001+1000 ack 1 ect
+         .    > A 2001+1000 ack 1 ect
+         .    > A 3001+1000 ack 1 ect
+         .    > PA 4001+1000 ack 1 ect
+         200  < A 1+0 ack 1 sack 1001-4001
+         .    > A 1+1000 ack 1 again
+         210  < A 1+0 ack 5001
+         300  < EA 1+0 ack 5001 sack 1-1001
+         .    info dsacks 1
+         .    info undos 0";
+    play(Config { sack: true, ecn: EcnMode::On, ..bare() }, text);
 }
 
 #[test]
