@@ -3,7 +3,8 @@
  *
  * The rule is to pass: whatever is not clearly of a port that the stack has
  * taken on this queue stays with the kernel, ARP, ICMP, IPv6, VLANs and
- * fragments included. Of a taken port, a flow that the kernel has established
+ * fragments included. (An ICMP error is of the port whose segment it quotes.) Of
+ * a taken port, a flow that the kernel has established
  * (from before the port was taken, or through another path) stays with the
  * kernel too. A frame for a queue whose socket is gone falls back to the kernel.
  */
@@ -147,13 +148,12 @@ is_kernel_flow(struct xdp_md *ctx, const struct flow *flow, int syn)
 	return !syn && !bpf_map_lookup_elem(&reused, flow);
 }
 
+/* What is for us, or about us, in this flow. */
 static __always_inline int
-steer_tcp(struct xdp_md *ctx, const struct iphdr *ip, const struct tcphdr *tcp, __u32 queue)
+steer_flow(struct xdp_md *ctx, const struct flow *flow, int syn, __u32 queue)
 {
-	const struct tpa_listener port = { ip->daddr, tcp->dest, queue };
-	const struct flow flow = { ip->saddr, ip->daddr, tcp->source, tcp->dest };
-	__u32 block = queue * TPA_BLOCKS + bpf_ntohs(tcp->dest) / TPA_BLOCK_PORTS;
-	int syn = tcp->syn && !tcp->ack;
+	const struct tpa_listener port = { flow->daddr, flow->dport, queue };
+	__u32 block = queue * TPA_BLOCKS + bpf_ntohs(flow->dport) / TPA_BLOCK_PORTS;
 	__u32 reason = TPA_REDIRECT_BLOCK;
 	__u32 *value;
 
@@ -168,9 +168,63 @@ steer_tcp(struct xdp_md *ctx, const struct iphdr *ip, const struct tcphdr *tcp, 
 		if (!value || !*value)
 			return pass(TPA_PASS_OTHER);
 	}
-	if (is_kernel_flow(ctx, &flow, syn))
+	if (is_kernel_flow(ctx, flow, syn))
 		return pass(TPA_PASS_KERNEL_FLOW);
 	return redirect(queue, reason);
+}
+
+static __always_inline int
+steer_tcp(struct xdp_md *ctx, const struct iphdr *ip, const void *end, __u32 queue)
+{
+	const struct tcphdr *tcp = (const void *)ip + ip->ihl * 4;
+	struct flow flow;
+
+	if ((const void *)(tcp + 1) > end)
+		return pass(TPA_PASS_OTHER);
+	flow = (struct flow){ ip->saddr, ip->daddr, tcp->source, tcp->dest };
+	return steer_flow(ctx, &flow, tcp->syn && !tcp->ack, queue);
+}
+
+/* ICMP (RFC 792); the kernel's header of it needs the C library. */
+#define ICMP_DEST_UNREACH 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+
+struct icmp_error {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 rest;
+	struct iphdr quoted;
+};
+
+/* The first bytes of a TCP header, of which an ICMP error quotes eight. */
+struct ports {
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
+};
+
+static __always_inline int
+steer_icmp(struct xdp_md *ctx, const struct iphdr *ip, const void *end, __u32 queue)
+{
+	const struct icmp_error *icmp = (const void *)ip + ip->ihl * 4;
+	const struct iphdr *quoted = &icmp->quoted;
+	const struct ports *ports;
+	struct flow flow;
+
+	if ((const void *)(icmp + 1) > end)
+		return pass(TPA_PASS_OTHER);
+	if (icmp->type != ICMP_DEST_UNREACH && icmp->type != ICMP_TIME_EXCEEDED &&
+	    icmp->type != ICMP_PARAMETER_PROBLEM)
+		return pass(TPA_PASS_OTHER);
+	if (quoted->ihl < 5 || quoted->protocol != IPPROTO_TCP || quoted->saddr != ip->daddr)
+		return pass(TPA_PASS_OTHER);
+	ports = (const void *)quoted + quoted->ihl * 4;
+	if ((const void *)(ports + 1) > end)
+		return pass(TPA_PASS_OTHER);
+	flow = (struct flow){ quoted->daddr, quoted->saddr, ports->dest, ports->source };
+	return steer_flow(ctx, &flow, 0, queue);
 }
 
 /* TPA_SHARED or TPA_OWN for an address that the stack serves; 0: none. */
@@ -186,7 +240,6 @@ kind_of(__be32 address, __u32 queue)
 static __always_inline int
 steer_ipv4(struct xdp_md *ctx, const struct iphdr *ip, const void *end, __u32 queue)
 {
-	const struct tcphdr *tcp;
 	__u32 kind;
 
 	if ((const void *)(ip + 1) > end || ip->ihl < 5)
@@ -200,10 +253,9 @@ steer_ipv4(struct xdp_md *ctx, const struct iphdr *ip, const void *end, __u32 qu
 		return pass(TPA_PASS_FRAGMENT);
 	if (kind == TPA_OWN)
 		return redirect(queue, TPA_REDIRECT_OWN);
-	tcp = (const void *)ip + ip->ihl * 4;
-	if (ip->protocol != IPPROTO_TCP || (const void *)(tcp + 1) > end)
-		return pass(TPA_PASS_OTHER);
-	return steer_tcp(ctx, ip, tcp, queue);
+	if (ip->protocol == IPPROTO_ICMP)
+		return steer_icmp(ctx, ip, end, queue);
+	return steer_tcp(ctx, ip, end, queue);
 }
 
 /* ARP for Ethernet and IPv4 (RFC 826). */

@@ -21,7 +21,7 @@
 
 /* Raised with every change of this file or of the program's meaning; a process
  * joins only a program of its own number. */
-#define TPA_STEER_ABI 1
+#define TPA_STEER_ABI 2
 
 /* Queues of an interface that can be steered. */
 #define TPA_MAX_QUEUES 64
@@ -69,8 +69,8 @@ enum tpa_count {
 	TPA_PASS_KERNEL_FLOW, /* of one of our ports, but the kernel's connection */
 	TPA_PASS_NO_SOCKET,   /* ours, but the queue has no socket (any more) */
 	TPA_REDIRECT_SYN,     /* a new connection to a listening port */
-	TPA_REDIRECT_FLOW,    /* of a connection to such a port */
-	TPA_REDIRECT_BLOCK,   /* of a connection from a port block */
+	TPA_REDIRECT_FLOW,    /* of a connection to such a port, ICMP errors included */
+	TPA_REDIRECT_BLOCK,   /* the same, from a port block */
 	TPA_REDIRECT_OWN,     /* TCP, ICMP or ARP of an own address */
 	TPA_COUNTS,
 };

@@ -10,5 +10,12 @@ pub fn errno_of(error: tpa_tcp::Error) -> Errno {
         tpa_tcp::Error::Reset => Errno::ECONNRESET,
         tpa_tcp::Error::TimedOut => Errno::ETIMEDOUT,
         tpa_tcp::Error::Aborted => Errno::ECONNABORTED,
+        tpa_tcp::Error::NetworkUnreachable => Errno::ENETUNREACH,
+        tpa_tcp::Error::HostUnreachable => Errno::EHOSTUNREACH,
+        tpa_tcp::Error::HostDown => Errno::EHOSTDOWN,
+        tpa_tcp::Error::HostIsolated => Errno::ENONET,
+        tpa_tcp::Error::ProtocolUnreachable => Errno::ENOPROTOOPT,
+        tpa_tcp::Error::SourceRouteFailed => Errno::EOPNOTSUPP,
+        tpa_tcp::Error::ParameterProblem => Errno::EPROTO,
     }
 }

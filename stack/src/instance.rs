@@ -16,7 +16,7 @@ use crate::device;
 use crate::handle::Handle;
 use crate::identity::{Identity, Network};
 use crate::ports::PortBlocks;
-use crate::worker::{Parts, Worker};
+use crate::worker::{Parts, Settings, Worker};
 use crate::{control, fork, host, privilege};
 
 /// How long an orderly end waits for peers to take what was written.
@@ -115,6 +115,10 @@ impl Stack {
                 id,
                 identity: identity.clone(),
                 tcp: tcp.clone(),
+                settings: Settings {
+                    syn_cookies: config.tcp.syn_cookies,
+                    time_wait_max: config.tcp.time_wait_max as usize,
+                },
                 device,
                 counters: counters.worker(id.into()),
                 ports: PortBlocks::new(identity.steering.is_some()),
@@ -257,6 +261,7 @@ fn tcp_config(config: &Config) -> tpa_tcp::Config {
         congestion: tcp.congestion.into(),
         ecn: tcp.ecn.into(),
         pacing: tcp.pacing,
+        mtu_probing: tcp.mtu_probing.into(),
         syn_retries: tcp.syn_retries.into(),
         synack_retries: tcp.synack_retries.into(),
         data_retries: tcp.retries.into(),

@@ -19,7 +19,8 @@ pub use device::{DeviceSpec, InterfaceName};
 pub use error::ConfigError;
 pub use load::{load, load_with, parse_file, program_name};
 pub use options::{
-    AfXdp, Congestion, Dpdk, Ecn, Fault, Hugepages, Memif, MemifRole, Rule, RuleAction, Tcp, ZeroCopy,
+    AfXdp, Congestion, Dpdk, Ecn, Fault, Hugepages, Memif, MemifRole, MtuProbing, Rule, RuleAction, Tcp,
+    ZeroCopy,
 };
 pub use pattern::{ConnectPattern, InterfaceAddress, ListenPattern, PortRange, ProgramPattern};
 pub use policy::{Decision, Policy, Reason};

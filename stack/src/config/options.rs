@@ -155,6 +155,8 @@ pub struct Tcp {
     pub ecn: Ecn,
     /// Whether what is sent is spread over the round trip.
     pub pacing: bool,
+    /// Search for the path's MTU.
+    pub mtu_probing: MtuProbing,
     /// Initial congestion window, in segments (RFC 6928).
     #[serde(deserialize_with = "within::<_, _, 1, 1000>")]
     pub initial_window: u32,
@@ -206,9 +208,14 @@ pub struct Tcp {
     /// Unanswered keepalive probes before the connection fails.
     #[serde(deserialize_with = "within::<_, _, 1, 127>")]
     pub keepalive_probes: u8,
+    /// SYN cookies (RFC 4987) are sent when a listener's SYN queue is full.
+    pub syn_cookies: bool,
     /// Length of TIME-WAIT, in seconds.
     #[serde(deserialize_with = "within::<_, _, 1, 240>")]
     pub time_wait_s: u32,
+    /// Connections in TIME-WAIT that no program holds, at most.
+    #[serde(deserialize_with = "within::<_, _, 1, 16_777_216>")]
+    pub time_wait_max: u32,
     /// How long a closed connection waits for the peer's FIN, in seconds.
     #[serde(deserialize_with = "within::<_, _, 1, 3600>")]
     pub fin_wait2_s: u32,
@@ -226,6 +233,7 @@ impl Default for Tcp {
             congestion: Congestion::Cubic,
             ecn: Ecn::Accept,
             pacing: false,
+            mtu_probing: MtuProbing::BlackHole,
             initial_window: 10,
             rto_initial_ms: 1000,
             rto_min_ms: 200,
@@ -243,7 +251,9 @@ impl Default for Tcp {
             keepalive_s: 7200,
             keepalive_interval_s: 75,
             keepalive_probes: 9,
+            syn_cookies: true,
             time_wait_s: 60,
+            time_wait_max: 65_536,
             fin_wait2_s: 60,
             timestamps: true,
             sack: true,
@@ -295,6 +305,29 @@ impl From<Ecn> for tpa_tcp::EcnMode {
             Ecn::Off => Self::Off,
             Ecn::Accept => Self::Accept,
             Ecn::On => Self::On,
+        }
+    }
+}
+
+/// Whether connections find out by probing what their path takes (RFC 4821).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MtuProbing {
+    /// Never.
+    Off,
+    /// When full segments vanish without a report.
+    #[default]
+    BlackHole,
+    /// From the start.
+    Always,
+}
+
+impl From<MtuProbing> for tpa_tcp::MtuProbing {
+    fn from(probing: MtuProbing) -> Self {
+        match probing {
+            MtuProbing::Off => Self::Off,
+            MtuProbing::BlackHole => Self::BlackHole,
+            MtuProbing::Always => Self::Always,
         }
     }
 }

@@ -76,8 +76,18 @@ block! {
         resets_sent: Counter, "segments";
         /// Resets received and accepted.
         resets_received: Counter, "segments";
-        /// Connection requests dropped because a backlog was full.
-        listen_overflows: Counter, "requests";
+        /// SYNs and last ACKs dropped because an accept queue was full.
+        listen_overflows: Counter, "segments";
+        /// SYNs dropped because a SYN queue was full and cookies are off.
+        syn_queue_drops: Counter, "segments";
+        /// SYN cookies sent because a SYN queue was full.
+        syn_cookies_sent: Counter, "segments";
+        /// Connections established by a SYN cookie.
+        syn_cookies_accepted: Counter, "connections";
+        /// ACKs refused because they held no valid SYN cookie.
+        syn_cookies_failed: Counter, "segments";
+        /// Half-open connections that peers never completed.
+        half_open_expired: Counter, "connections";
         /// Connections that listeners took in.
         connections_accepted: Counter, "connections";
         /// Connections opened by the program and established.
@@ -88,6 +98,12 @@ block! {
         connections_closed: Counter, "connections";
         /// Connections that stand now.
         connections_now: Gauge, "connections";
+        /// Connections that left TIME-WAIT early, because too many were in it.
+        time_wait_overflows: Counter, "connections";
+        /// Connections in TIME-WAIT that no program holds now.
+        time_wait_now: Gauge, "connections";
+        /// Half-open connections that stand now.
+        half_open_now: Gauge, "connections";
         /// Payload that the program has read.
         bytes_received: Counter, "bytes";
         /// Payload that the program has written.
@@ -104,6 +120,12 @@ block! {
         arp_received: Counter, "frames";
         /// ICMP echo replies sent.
         icmp_echo_replies: Counter, "frames";
+        /// ICMP errors received.
+        icmp_errors: Counter, "messages";
+        /// ICMP errors about nothing that was under way, or not plausible.
+        icmp_errors_ignored: Counter, "messages";
+        /// Times that an ICMP error lowered the MTU of a path.
+        path_mtu_lowered: Counter, "times";
         /// Rounds of the worker.
         polls: Counter, "rounds";
         /// Rounds that found no frame.

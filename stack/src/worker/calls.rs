@@ -62,14 +62,6 @@ impl Core {
 }
 
 impl Stream {
-    /// A pending error, to be reported once by the next call (socket(7),
-    /// `SO_ERROR`); 0 when there is none.
-    fn take_failure(&mut self) -> i32 {
-        let failure = std::mem::take(&mut self.failure);
-        let error = self.connection.take_error().map_or(0, |error| errno_of(error) as i32);
-        if failure != 0 { failure } else { error }
-    }
-
     /// Brings the connection in line with the options that differ from those
     /// before. (Setting one anew has effects: it restarts keepalive's clock.)
     pub fn apply_options(&mut self, before: &SocketOptions, now: Instant) {
@@ -137,6 +129,8 @@ impl WorkerGuard<'_> {
             local,
             backlog: backlog.min(SOMAXCONN),
             half_open: 0,
+            young: 0,
+            cookie_sent_at: None,
             queue: VecDeque::new(),
             options,
             watches: Watches::new(),
@@ -215,7 +209,6 @@ impl WorkerGuard<'_> {
             timer_at: None,
             holds_port: true,
             established: false,
-            failure: 0,
             ident: params.isn.0 as u16,
             options,
             watches: Watches::new(),
@@ -231,8 +224,11 @@ impl WorkerGuard<'_> {
 
     fn take_port(&mut self, source: Ipv4Addr, wanted: u16, remote: SocketAddrV4) -> Result<u16, Errno> {
         let core = &mut *self.core;
-        let flows = &core.flows;
-        let in_use = |port| flows.contains_key(&FlowKey::new(source, port, *remote.ip(), remote.port()));
+        let (flows, half_open, time_wait) = (&core.flows, &core.half_open, &core.time_wait);
+        let in_use = |port| {
+            let key = FlowKey::new(source, port, *remote.ip(), remote.port());
+            flows.contains_key(&key) || half_open.contains(key) || time_wait.contains(key)
+        };
         let steering = core.identity.steering.as_deref();
         if wanted == 0 {
             core.ports.allocate(steering, in_use).map_err(|_| Errno::EADDRNOTAVAIL)
@@ -253,9 +249,6 @@ impl WorkerGuard<'_> {
     #[inline]
     pub fn recv(&mut self, handle: Handle, buf: &mut [u8], peek: bool) -> Result<usize, Errno> {
         let stream = self.core.stream_mut(handle)?;
-        if stream.failure != 0 {
-            return Err(Errno::from_raw(stream.take_failure()));
-        }
         let result = if peek {
             match stream.connection.peek(0, buf) {
                 0 => stream.connection.recv(&mut []),
@@ -337,9 +330,6 @@ impl WorkerGuard<'_> {
         send: impl FnOnce(&mut Connection<Packet>, &[u8]) -> Result<usize, SendError>,
     ) -> Result<usize, Errno> {
         let stream = self.core.stream_mut(handle)?;
-        if stream.failure != 0 {
-            return Err(Errno::from_raw(stream.take_failure()));
-        }
         match send(&mut stream.connection, data) {
             Ok(0) if !data.is_empty() => Err(Errno::EAGAIN),
             Ok(count) => {
@@ -416,12 +406,8 @@ impl WorkerGuard<'_> {
             log::warn!("cannot end the steering of port {port}: {error}");
         }
         core.abandon_queue(&mut listener);
-        for other in core.sockets.indices() {
-            if matches!(core.sockets.at(other), Some(Socket::Stream(s)) if s.owner == Owner::Handshake(handle))
-            {
-                core.abort_unowned(other);
-            }
-        }
+        // As in Linux half-open connections go without a word.
+        core.half_open.retain(|half_open| half_open.listener != handle);
         core.transmit();
     }
 
@@ -436,13 +422,14 @@ impl WorkerGuard<'_> {
 
     /// `SO_ERROR`: the pending error as a number, and clears it.
     pub fn take_error(&mut self, handle: Handle) -> i32 {
-        self.core.stream_mut(handle).map_or(0, Stream::take_failure)
+        let error = self.core.stream_mut(handle).ok().and_then(|stream| stream.connection.take_error());
+        error.map_or(0, |error| errno_of(error) as i32)
     }
 
     /// How far the connection is.
     pub fn connect_state(&self, handle: Handle) -> ConnectState {
         let Ok(stream) = self.core.stream(handle) else { return ConnectState::Closed };
-        if stream.failure != 0 || stream.connection.error().is_some() {
+        if stream.connection.error().is_some() {
             return ConnectState::Failed;
         }
         match stream.connection.state() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tpa_tcp::{Events, Instant, TimerWheel};
+use tpa_tcp::{Events, Instant, State, SynCookies, TimerWheel};
 
 use crate::clock;
 use crate::counters::WorkerCounters;
@@ -17,9 +17,14 @@ use crate::packet::Packet;
 use crate::ports::PortBlocks;
 use crate::worker::interest::Interest;
 use crate::worker::limit::RateLimit;
+use crate::worker::passive::HalfOpen;
+use crate::worker::path_mtu::PathCache;
 use crate::worker::secret::Secret;
-use crate::worker::socket::{FlowKey, Socket};
+use crate::worker::settings::Settings;
+use crate::worker::shelf::Shelf;
+use crate::worker::socket::{FlowKey, Owner, Socket};
 use crate::worker::table::SocketTable;
+use crate::worker::time_wait::Resting;
 
 /// Resets for segments that match no socket, a second; Linux's
 /// `icmp_msgs_per_sec` serves the same end.
@@ -32,6 +37,7 @@ const SCARCE: u32 = 64;
 pub struct Core {
     pub identity: Arc<Identity>,
     pub tcp: Arc<tpa_tcp::Config>,
+    pub settings: Settings,
     pub device: Box<dyn Device>,
     pub counters: &'static WorkerCounters,
     pub sockets: SocketTable,
@@ -39,6 +45,13 @@ pub struct Core {
     pub flows: HashMap<FlowKey, u32, RandomState>,
     /// Listeners by port; several where they differ in address.
     pub listeners: HashMap<u16, Vec<(Ipv4Addr, u32)>, RandomState>,
+    /// Connections in SYN-RECEIVED that a peer opens.
+    pub half_open: Shelf<HalfOpen>,
+    /// Connections in TIME-WAIT that nobody holds.
+    pub time_wait: Shelf<Resting>,
+    pub cookies: SynCookies,
+    /// Path MTUs that the network has told.
+    pub paths: PathCache,
     pub interest: Interest,
     pub neighbours: Neighbours,
     pub ports: PortBlocks,
@@ -69,6 +82,7 @@ pub struct Parts {
     pub id: u8,
     pub identity: Arc<Identity>,
     pub tcp: Arc<tpa_tcp::Config>,
+    pub settings: Settings,
     pub device: Box<dyn Device>,
     pub counters: &'static WorkerCounters,
     pub ports: PortBlocks,
@@ -80,11 +94,16 @@ impl Core {
         Self {
             identity: parts.identity,
             tcp: parts.tcp,
+            settings: parts.settings,
             device: parts.device,
             counters: parts.counters,
             sockets: SocketTable::new(parts.id),
             flows: HashMap::default(),
             listeners: HashMap::default(),
+            half_open: Shelf::new(),
+            time_wait: Shelf::new(),
+            cookies: SynCookies::default(),
+            paths: PathCache::default(),
             interest: Interest::default(),
             neighbours: Neighbours::default(),
             ports: parts.ports,
@@ -104,8 +123,14 @@ impl Core {
     }
 
     /// One round. Returns the frames that were received.
+    #[inline]
     pub fn round(&mut self) -> usize {
-        self.now = clock::now();
+        self.round_at(clock::now())
+    }
+
+    /// One round at a time of the caller's.
+    pub fn round_at(&mut self, now: Instant) -> usize {
+        self.now = now;
         if !self.dirty.is_empty() {
             // Replies leave before new requests are looked at.
             self.transmit();
@@ -130,6 +155,8 @@ impl Core {
     }
 
     fn run_timers(&mut self) {
+        self.run_half_open_timers();
+        self.run_time_wait_timers();
         if self.wheel.next_deadline().is_none_or(|at| at > self.now) {
             return;
         }
@@ -161,7 +188,13 @@ impl Core {
 
     /// Time until something must happen without a packet; `None`: never.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.wheel.next_deadline(), self.neighbours.next_deadline()].into_iter().flatten().min()
+        let deadlines = [
+            self.wheel.next_deadline(),
+            self.neighbours.next_deadline(),
+            self.half_open.next_deadline(),
+            self.time_wait.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// After anything that may have changed a stream: readiness, accept queue,
@@ -184,14 +217,17 @@ impl Core {
             stream.dirty = true;
             self.dirty.push_back(index);
         }
+        let abandoned = stream.owner == Owner::Nobody;
+        // The end of TIME-WAIT is looked for where such a stream is put away to.
+        let rests = abandoned && stream.connection.state() == State::TimeWait;
         if let Some(at) = stream.connection.next_timer()
+            && !rests
             && stream.timer_at.is_none_or(|armed| armed > at)
         {
             stream.timer_at = Some(at);
             self.wheel.insert(index, at);
         }
         let over = stream.connection.is_closed().then(|| stream.key());
-        let unowned = stream.owner != super::socket::Owner::Program;
         if let Some(key) = over
             && self.flows.get(&key) == Some(&index)
         {
@@ -199,8 +235,8 @@ impl Core {
             self.flows.remove(&key);
             self.counters.connections_now.set(self.flows.len() as u64);
         }
-        if unowned {
-            self.settle_unowned(index);
+        if abandoned {
+            self.bury_if_done(index);
         }
     }
 }

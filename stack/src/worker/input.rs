@@ -3,23 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
-use nix::errno::Errno;
 use tpa_tcp::wire::{
-    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, Icmpv4Frame, Icmpv4Message, TcpFlags,
-    TcpFrame, WireError, parse_frame,
+    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, TcpFlags, TcpFrame, WireError, parse_frame,
 };
-use tpa_tcp::{Chunk, Connection, Listening, Params, SeqNum, State, listening, reset_for};
+use tpa_tcp::{Chunk, Error, Params, State, reset_for};
 
 use crate::options::SocketOptions;
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;
-use crate::worker::interest::Watches;
-use crate::worker::readiness;
 use crate::worker::socket::{FlowKey, Listener, Owner, Socket, Stream};
 
 /// The payload of a frame, in the device's buffer or, when those are scarce,
 /// in a copy of its own.
-fn chunk(packet: Packet, range: Range<usize>, scarce: bool) -> Chunk<Packet> {
+pub fn chunk(packet: Packet, range: Range<usize>, scarce: bool) -> Chunk<Packet> {
     if scarce {
         let payload = Packet::copy_of(packet.bytes().get(range).unwrap_or_default());
         let range = 0..payload.len();
@@ -56,7 +52,7 @@ impl Core {
         let tcp = &frame.tcp;
         let key = FlowKey::new(frame.dst, tcp.dst_port, frame.src, tcp.src_port);
         let Some(&index) = self.flows.get(&key) else {
-            return self.input_unknown_flow(&frame, key);
+            return self.input_unknown_flow(&frame, packet, key);
         };
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
         if stream.owner == Owner::Nobody && stream.connection.may_reuse(tcp) {
@@ -90,18 +86,31 @@ impl Core {
         }
     }
 
-    fn input_unknown_flow(&mut self, frame: &TcpFrame, key: FlowKey) {
-        if !self.identity.owns(frame.dst) {
+    fn input_unknown_flow(&mut self, frame: &TcpFrame, packet: Packet, key: FlowKey) {
+        if self.half_open.get_mut(key).is_some() {
+            return self.input_half_open(frame, packet, key);
+        }
+        if self.time_wait.get_mut(key).is_some() {
+            return self.input_time_wait(frame, packet, key);
+        }
+        if !self.is_answerable(frame) {
             return self.counters.rx_not_ours.add(1);
         }
-        let Some(listener) = self.listener_for(frame.dst, frame.tcp.dst_port) else {
-            return self.send_reset(frame);
-        };
-        match listening(&frame.tcp) {
-            Listening::Open => self.open_passively(listener, frame, key, None),
-            Listening::Reset => self.send_reset(frame),
-            Listening::Ignore => {}
+        match self.listener_for(frame.dst, frame.tcp.dst_port) {
+            Some(listener) => self.input_listen(listener, frame, packet, key),
+            None => self.send_reset(frame),
         }
+    }
+
+    /// Whether a segment out of nowhere is for us alone, and from an address
+    /// that one peer can have (RFC 1122 3.2.1.3, 4.2.3.10; our own would be the
+    /// land attack).
+    fn is_answerable(&self, frame: &TcpFrame) -> bool {
+        let src = frame.src;
+        let is_peer =
+            !src.is_multicast() && !src.is_loopback() && !src.is_broadcast() && src.octets()[0] != 0;
+        let is_unicast = !frame.dst_mac.is_multicast() && !frame.src_mac.is_multicast();
+        is_peer && is_unicast && self.identity.owns(frame.dst) && !self.identity.owns(src)
     }
 
     /// The listener for an address and port: one that names the address goes
@@ -112,43 +121,12 @@ impl Core {
         find(address).or_else(|| find(Ipv4Addr::UNSPECIFIED))
     }
 
-    fn open_passively(&mut self, listener_index: u32, frame: &TcpFrame, key: FlowKey, isn: Option<SeqNum>) {
-        let Some(listener_handle) = self.sockets.handle_at(listener_index) else { return };
-        let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) else { return };
-        if listener.is_full() {
-            // As Linux: say nothing, the peer tries again.
-            return self.counters.listen_overflows.add(1);
-        }
-        let options = listener.options.clone();
-        let mut params = self.params(key);
-        params.isn = isn.unwrap_or(params.isn);
-        let stream = Stream {
-            connection: Connection::accept(&self.tcp, params, &frame.tcp, self.now),
-            local: SocketAddrV4::new(frame.dst, frame.tcp.dst_port),
-            remote: SocketAddrV4::new(frame.src, frame.tcp.src_port),
-            next_hop: frame.src,
-            peer_mac: Some(frame.src_mac),
-            owner: Owner::Handshake(listener_handle),
-            dirty: false,
-            timer_at: None,
-            holds_port: false,
-            established: false,
-            failure: 0,
-            ident: params.isn.0 as u16,
-            options,
-            watches: Watches::new(),
-        };
-        if let Some(index) = self.insert_stream(stream, key) {
-            if let Some(Socket::Listener(listener)) = self.sockets.at(listener_index) {
-                listener.half_open += 1;
-            }
-            self.settle(index);
-        }
-    }
-
     /// Puts a stream into the table and the flow map, with its options applied.
     pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
         stream.apply_options(&SocketOptions::default(), self.now);
+        if let Some(path) = self.paths.get(*stream.remote.ip(), self.now) {
+            stream.connection.on_path_mtu(path.size(), path.until);
+        }
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
         self.flows.insert(key, index);
         self.counters.connections_now.set(self.flows.len() as u64);
@@ -164,7 +142,7 @@ impl Core {
         }
     }
 
-    fn send_reset(&mut self, frame: &TcpFrame) {
+    pub fn send_reset(&mut self, frame: &TcpFrame) {
         let Some(reset) = reset_for(&frame.tcp) else { return };
         if !self.resets.allow(self.now) {
             return;
@@ -175,43 +153,16 @@ impl Core {
         self.emit_alone(from, to, frame.src_mac, &reset);
     }
 
-    /// A stream that the program does not hold: on its way to accept(2), or
-    /// closed and finishing.
-    pub fn settle_unowned(&mut self, index: u32) {
-        let Some(handle) = self.sockets.handle_at(index) else { return };
-        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
-        let state = stream.connection.state();
-        match stream.owner {
-            Owner::Handshake(listener) if state == State::SynReceived => {
-                debug_assert!(self.sockets.get(listener).is_some());
-            }
-            Owner::Handshake(listener) if stream.connection.is_closed() => {
-                if let Some(Socket::Listener(listener)) = self.sockets.get_mut(listener) {
-                    listener.half_open -= 1;
-                }
-                if let Some(Socket::Stream(stream)) = self.sockets.at(index) {
-                    stream.owner = Owner::Nobody;
-                }
-                self.bury_if_done(index);
-            }
-            Owner::Handshake(listener) => {
-                stream.owner = Owner::Queue(listener);
-                if let Some(Socket::Listener(listener)) = self.sockets.get_mut(listener) {
-                    listener.half_open -= 1;
-                    listener.queue.push_back(handle);
-                    self.stirred = true;
-                    self.interest.notify(&listener.watches, libc::EPOLLIN as u32);
-                }
-            }
-            Owner::Nobody => self.bury_if_done(index),
-            Owner::Queue(_) | Owner::Program => {}
-        }
-    }
-
     /// Frees a stream that nobody holds once TCP is through with it.
     pub fn bury_if_done(&mut self, index: u32) {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
-        if stream.owner != Owner::Nobody || !stream.connection.is_closed() || stream.dirty {
+        if stream.owner != Owner::Nobody || stream.dirty {
+            return;
+        }
+        if stream.connection.state() == State::TimeWait {
+            return self.lay_to_rest(index);
+        }
+        if !stream.connection.is_closed() {
             return;
         }
         let key = stream.key();
@@ -263,22 +214,10 @@ impl Core {
             }
             if let Some(mac) = mac {
                 stream.peer_mac = Some(mac);
-            } else if stream.connection.state() == State::SynSent {
-                stream.failure = Errno::EHOSTUNREACH as i32;
-                stream.connection.abort(self.now);
-                self.interest.notify(&stream.watches, readiness::FAILED);
-                self.stirred = true;
+            } else {
+                stream.connection.on_unreachable(Error::HostUnreachable);
             }
             self.settle(index);
-        }
-    }
-
-    fn input_icmp(&mut self, icmp: &Icmpv4Frame, packet: &Packet) {
-        if let Icmpv4Message::EchoRequest(echo) = &icmp.message
-            && self.device.info().own_neighbours
-            && self.identity.owns(icmp.dst)
-        {
-            self.answer_echo(icmp, echo, packet);
         }
     }
 

@@ -7,16 +7,22 @@
 
 mod calls;
 mod core;
+mod icmp;
 mod input;
 mod interest;
 mod limit;
 mod output;
+mod passive;
+mod path_mtu;
 mod readiness;
 mod secret;
+mod settings;
+mod shelf;
 mod socket;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time_wait;
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -36,6 +42,7 @@ use crate::handle::Handle;
 pub use calls::{ConnectState, Queued};
 use core::Core;
 pub(crate) use core::Parts;
+pub(crate) use settings::Settings;
 use socket::Socket;
 
 /// Descriptors that [`Worker::wait_fds`] may return.

@@ -2,7 +2,7 @@
 
 use tpa_tcp::{Events, Readiness};
 
-use crate::worker::socket::{Listener, Socket, Stream};
+use crate::worker::socket::{Listener, Socket};
 
 const IN: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM) as u32;
 const OUT: u32 = (libc::EPOLLOUT | libc::EPOLLWRNORM) as u32;
@@ -12,7 +12,7 @@ const ERR: u32 = libc::EPOLLERR as u32;
 const PRI: u32 = libc::EPOLLPRI as u32;
 
 /// A connection attempt or a connection that has failed.
-pub const FAILED: u32 = IN | OUT | RDHUP | HUP | ERR;
+const FAILED: u32 = IN | OUT | RDHUP | HUP | ERR;
 
 /// Bits for what TCP says is so.
 pub fn of_connection(readiness: Readiness) -> u32 {
@@ -41,15 +41,10 @@ pub fn of_events(events: Events) -> u32 {
 pub fn of_socket(socket: &Socket) -> u32 {
     match socket {
         Socket::Listener(listener) => of_listener(listener),
-        Socket::Stream(stream) => of_stream(stream),
+        Socket::Stream(stream) => of_connection(stream.connection.readiness()),
     }
 }
 
 fn of_listener(listener: &Listener) -> u32 {
     if listener.queue.is_empty() { 0 } else { IN }
-}
-
-fn of_stream(stream: &Stream) -> u32 {
-    let error = if stream.failure != 0 { ERR } else { 0 };
-    of_connection(stream.connection.readiness()) | error
 }

@@ -7,7 +7,7 @@ use tpa_tcp::{Instant, SeqNum};
 
 use crate::worker::socket::FlowKey;
 
-/// Keys of a keyed hash (SipHash), drawn once a worker.
+/// Keys of a keyed hash (SipHash-1-3), drawn once a worker.
 pub struct Secret {
     sequence: RandomState,
     timestamp: RandomState,
@@ -21,7 +21,7 @@ impl Secret {
 
     /// RFC 6528 section 3: a clock of 4 µs plus a keyed hash of the flow.
     pub fn isn(&self, key: FlowKey, now: Instant) -> SeqNum {
-        SeqNum(((now.as_micros() / 4) as u32).wrapping_add(hash(&self.sequence, key)))
+        tpa_tcp::initial_sequence(hash(&self.sequence, key), now)
     }
 
     /// Offset of the timestamp clock of a flow.

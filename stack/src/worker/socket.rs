@@ -12,7 +12,7 @@ use crate::packet::Packet;
 use crate::worker::interest::Watches;
 
 /// The two ends of a connection, as its packets name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     addresses: u64,
     ports: u32,
@@ -26,6 +26,16 @@ impl FlowKey {
             addresses: u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()),
             ports: u32::from(local_port) << 16 | u32::from(remote_port),
         }
+    }
+
+    /// Our end.
+    pub fn local(self) -> SocketAddrV4 {
+        SocketAddrV4::new(((self.addresses >> 32) as u32).into(), (self.ports >> 16) as u16)
+    }
+
+    /// The peer's end.
+    pub fn remote(self) -> SocketAddrV4 {
+        SocketAddrV4::new((self.addresses as u32).into(), self.ports as u16)
     }
 }
 
@@ -51,8 +61,12 @@ pub struct Listener {
     pub local: SocketAddrV4,
     /// As given to listen(2): one more connection than this may wait.
     pub backlog: u32,
-    /// Connections in SYN-RECEIVED.
+    /// Connections in SYN-RECEIVED: the length of the SYN queue.
     pub half_open: u32,
+    /// Those of them whose SYN-ACK was sent only once.
+    pub young: u32,
+    /// When the last SYN cookie was sent.
+    pub cookie_sent_at: Option<Instant>,
     /// Established connections that wait for accept(2).
     pub queue: VecDeque<Handle>,
     /// What accepted sockets inherit.
@@ -60,20 +74,11 @@ pub struct Listener {
     pub watches: Watches,
 }
 
-impl Listener {
-    /// Linux takes a SYN while `sk_acceptq_is_full` is false: backlog + 1 wait.
-    pub fn is_full(&self) -> bool {
-        self.queue.len() + self.half_open as usize > self.backlog as usize
-    }
-}
-
 /// Who is responsible for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// Still in the three-way handshake, for this listener.
-    Handshake(Handle),
-    /// In this listener's accept queue.
-    Queue(Handle),
+    /// In a listener's accept queue.
+    Queue,
     /// The program has a descriptor of it.
     Program,
     /// Closed by the program; TCP still has things to finish.
@@ -98,8 +103,6 @@ pub struct Stream {
     pub holds_port: bool,
     /// Opened by us, and the handshake is complete.
     pub established: bool,
-    /// An error of ours (no route, no neighbour) rather than TCP's, for SO_ERROR.
-    pub failure: i32,
     /// IP identification of the next segment.
     pub ident: u16,
     pub options: SocketOptions,

@@ -1,4 +1,10 @@
-//! Two workers on a wire: what socket calls see of the whole stack.
+//! Two workers on a wire: what socket calls see of the whole stack. Below: one
+//! worker, and a peer that sends what it likes.
+
+mod icmp;
+mod listening;
+mod peer;
+mod time_wait;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -6,7 +12,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use tpa_tcp::wire::EthernetAddress;
 
-use super::{ConnectState, Parts, Worker};
+use super::{ConnectState, Parts, Settings, Worker};
 use crate::SocketOptions;
 use crate::device::Device;
 use crate::device::wire::{WireDevice, wire};
@@ -31,6 +37,7 @@ fn worker(device: WireDevice, address: Ipv4Addr) -> Worker {
         id: 0,
         identity: Arc::new(identity),
         tcp: Arc::default(),
+        settings: Settings::default(),
         device: Box::new(device),
         counters: Box::leak(Box::default()),
         ports: PortBlocks::new(false),

@@ -46,6 +46,19 @@ pub enum EcnMode {
     On,
 }
 
+/// Whether a connection finds out by itself what its path takes (RFC 4821;
+/// Linux `tcp_mtu_probing`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MtuProbing {
+    /// Never: only what the network reports counts (0).
+    Off,
+    /// When full segments vanish without a report (1).
+    #[default]
+    BlackHole,
+    /// From the start (2).
+    Always,
+}
+
 /// Keepalive probing (RFC 9293 3.8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
@@ -126,6 +139,8 @@ pub struct Config {
     pub challenge_interval: Duration,
     /// Silence after which an idle connection gives its buffers back: 1 s.
     pub idle_release: Duration,
+    /// Search for the path's MTU.
+    pub mtu_probing: MtuProbing,
     /// Offer and accept timestamps (RFC 7323).
     pub timestamps: bool,
     /// Offer and accept selective acknowledgements (RFC 2018).
@@ -162,6 +177,7 @@ impl Default for Config {
             fin_wait2: Duration::from_secs(60),
             challenge_interval: Duration::from_millis(500),
             idle_release: Duration::from_secs(1),
+            mtu_probing: MtuProbing::BlackHole,
             timestamps: true,
             sack: true,
             window_scaling: true,

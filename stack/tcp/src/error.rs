@@ -17,6 +17,28 @@ pub enum Error {
     /// Retransmissions, probes or the user timeout ran out: `ETIMEDOUT`.
     #[error("connection timed out")]
     TimedOut,
+    /// The network reports that it has no way to the peer's network:
+    /// `ENETUNREACH`.
+    #[error("network unreachable")]
+    NetworkUnreachable,
+    /// The network reports that it has no way to the peer: `EHOSTUNREACH`.
+    #[error("no route to host")]
+    HostUnreachable,
+    /// The network reports that there is no such peer: `EHOSTDOWN`.
+    #[error("host is down")]
+    HostDown,
+    /// The network reports that the peer, or we, are cut off: `ENONET`.
+    #[error("host is isolated")]
+    HostIsolated,
+    /// The peer reports that it has no TCP: `ENOPROTOOPT`.
+    #[error("protocol unreachable")]
+    ProtocolUnreachable,
+    /// The network reports that a source route failed: `EOPNOTSUPP`.
+    #[error("source route failed")]
+    SourceRouteFailed,
+    /// The network did not understand an IP header: `EPROTO`.
+    #[error("protocol error")]
+    ParameterProblem,
     /// The program itself aborted the connection: `ECONNABORTED`.
     #[error("connection aborted")]
     Aborted,

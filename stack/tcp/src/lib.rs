@@ -7,9 +7,11 @@
 //!
 //! # Driving a connection
 //!
-//! A [`Connection`] is opened with [`Connection::connect`], or with
-//! [`Connection::accept`] from a peer's SYN; LISTEN, ports, accept queues and
-//! the table of connections belong to the caller. Then four verbs carry
+//! A [`Connection`] is opened with [`Connection::connect`], or from a peer's
+//! SYN: with [`Connection::accept`], or, where there may be many of them, with
+//! a [`Request`] that becomes a connection when the handshake is complete.
+//! LISTEN, ports, accept queues and the table of connections belong to the
+//! caller. Then four verbs carry
 //! everything:
 //!
 //! - [`Connection::on_segment`] takes a segment that arrived; its payload stays
@@ -75,17 +77,21 @@
 //! | RFC 5961 | challenge ACKs for RST, SYN and ACK, rate-limited |
 //! | RFC 1337, 6191 | TIME-WAIT that is neither assassinated nor in the way |
 //! | RFC 6528 | initial sequence numbers, with the caller's keyed hash |
+//! | RFC 1122 4.2.3.9, 5927 | ICMP errors: they end an attempt to connect, and are noted otherwise |
+//! | RFC 1191, 4821, 2923 | path MTU from reports and by probing |
+//! | RFC 4987 | small half-open connections ([`Request`]), SYN cookies ([`SynCookies`]) |
 //! | RFC 2525 2.17 | RST when unread or late data is thrown away |
 //! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
 //!
 //! The page [`rfc`] has it clause by clause, with the code and the test that meet
-//! each. Defaults are Linux's, see [`Config`]. Not there yet: path MTU discovery,
-//! receive buffer autotuning.
+//! each. Defaults are Linux's, see [`Config`]. Not there yet: receive buffer
+//! autotuning.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod congestion;
 pub mod connection;
+pub mod cookie;
 mod error;
 mod isn;
 pub mod rfc;
@@ -94,11 +100,12 @@ mod time;
 mod timer_wheel;
 pub mod wire;
 
-pub use config::{Config, CongestionAlgorithm, EcnMode, Keepalive};
+pub use config::{Config, CongestionAlgorithm, EcnMode, Keepalive, MtuProbing};
 pub use connection::{
-    Chunk, Connection, Events, Info, Listening, Params, Payload, Readiness, State, Transmit, listening,
-    reset_for,
+    Chunk, Connection, Events, Info, Listening, Params, Payload, Progress, Readiness, Request, State,
+    TimeWait, Transmit, listening, reset_for,
 };
+pub use cookie::SynCookies;
 pub use error::{Error, RecvError, SendError};
 pub use isn::initial_sequence;
 pub use seq::SeqNum;

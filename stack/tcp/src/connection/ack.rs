@@ -49,6 +49,7 @@ impl<B: Payload> Connection<B> {
         let window_before = self.snd.wnd;
         self.take_echo(segment);
         self.timers.probes = 0;
+        self.soft_error = None;
         let mut outcome = AckOutcome {
             advanced: segment.ack - self.snd.una,
             sacked: 0,
@@ -92,6 +93,9 @@ impl<B: Payload> Connection<B> {
         self.snd.una = una;
         self.snd.small_end = self.snd.small_end.max(una);
         self.tx.acknowledge(una);
+        if self.path.is_some() {
+            self.judge_path_probe();
+        }
         self.stats.bytes_acked += (before - self.tx.len()) as u64;
         self.timers.stalled_since = Instant::FAR;
         // What was held back and then sent has arrived: not a shut window.

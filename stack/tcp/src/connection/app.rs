@@ -122,9 +122,10 @@ impl<B: Payload> Connection<B> {
         self.error
     }
 
-    /// The error that ended the connection, once (`SO_ERROR`).
+    /// The error that ended the connection, or else what the network has
+    /// reported of late, once (`SO_ERROR`).
     pub fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+        self.error.take().or_else(|| self.soft_error.take())
     }
 
     /// Sends small segments at once instead of gathering them (`TCP_NODELAY`).

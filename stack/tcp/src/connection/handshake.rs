@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::payload::{Held, Payload};
-use super::{Connection, Events, Flags, Params, Pending, State};
-use crate::config::Config;
+use super::{Connection, Events, Flags, Params, Pending, Request, State};
+use crate::config::{Config, MtuProbing};
 use crate::error::Error;
 use crate::time::Instant;
 use crate::wire::{TcpFlags, TcpOptions, TcpRepr, Timestamps};
@@ -25,21 +25,23 @@ impl<B: Payload> Connection<B> {
     /// Opens a connection passively for a SYN: the SYN-ACK waits in
     /// [`Connection::poll_transmit`]. The SYN's payload, if any, is left for
     /// the peer to send again.
+    ///
+    /// An owner of many half-open connections keeps a [`Request`] for each
+    /// instead.
     pub fn accept(config: &Arc<Config>, params: Params, syn: &TcpRepr, now: Instant) -> Self {
-        let mut connection = Self::new(config, params, now);
-        connection.negotiate(syn, now);
-        connection.begin(State::SynReceived);
+        let mut connection = Request::new(params, None, syn).wake(config, now);
+        connection.pending.insert(Pending::SYN);
         connection
     }
 
-    fn begin(&mut self, state: State) {
+    pub(super) fn begin(&mut self, state: State) {
         self.state = state;
         self.snd.nxt = self.snd.iss + 1;
         self.pending.insert(Pending::SYN);
     }
 
     /// Takes what the peer's SYN says.
-    fn negotiate(&mut self, syn: &TcpRepr, now: Instant) {
+    pub(super) fn negotiate(&mut self, syn: &TcpRepr, now: Instant) {
         let options = &syn.options;
         self.snd.limit_mss(options.mss);
         self.rcv.start(syn.seq);
@@ -116,7 +118,8 @@ impl<B: Payload> Connection<B> {
 
     /// A SYN in SYN-RECEIVED: the peer's, sent again; its half of a simultaneous
     /// open; or another one, with which a passive open starts over in LISTEN
-    /// (RFC 9293 3.10.7.4, fourth).
+    /// (RFC 9293 3.10.7.4, fourth). The first is answered no more often than
+    /// others are challenged, as in Linux.
     pub(super) fn on_syn_again(&mut self, segment: &TcpRepr, now: Instant) {
         let active = self.flags.contains(Flags::ACTIVE);
         let first = segment.seq == self.rcv.irs;
@@ -124,7 +127,11 @@ impl<B: Payload> Connection<B> {
             return;
         }
         match segment.flags.contains(TcpFlags::ACK) {
-            false if first => self.pending.insert(Pending::SYN),
+            false if first => {
+                if self.may_challenge(now) {
+                    self.pending.insert(Pending::SYN);
+                }
+            }
             false if !active && self.is_acceptable(segment, 0) => self.terminate(),
             true if first && active && segment.ack == self.snd.nxt => {
                 self.handshake_complete(segment, now);
@@ -151,6 +158,9 @@ impl<B: Payload> Connection<B> {
         let initial = if retries > 1 { 1 } else { self.config.initial_window };
         self.window.cwnd = initial * self.smss();
         self.timers.handshake_done();
+        if self.config.mtu_probing == MtuProbing::Always {
+            self.search_path(now);
+        }
         self.pending.remove(Pending::SYN);
         self.state =
             if self.flags.contains(Flags::WRITE_SHUT) { State::FinWait1 } else { State::Established };

@@ -27,6 +27,9 @@ pub struct Info {
     pub recovering: bool,
     /// Payload bytes of a full segment that we send.
     pub snd_mss: u32,
+    /// Largest payload, without options, that the path is known to take: its
+    /// MTU less the headers.
+    pub path_mss: u32,
     /// Largest payload that the peer has sent.
     pub rcv_mss: u32,
     /// The peer's window in bytes.
@@ -101,6 +104,7 @@ impl<B: Payload> Connection<B> {
             ssthresh: self.window.ssthresh,
             recovering: self.recovery.phase != Phase::Open,
             snd_mss: self.smss(),
+            path_mss: u32::from(self.path_size()),
             rcv_mss: u32::from(self.rcv.seen_mss),
             snd_wnd: self.snd.wnd,
             rcv_wnd: self.rcv.window(),

@@ -124,10 +124,20 @@ impl<B: Payload> Connection<B> {
     /// Sends an ACK that lets a peer in good faith find out where we are, at a
     /// limited rate (RFC 5961 7).
     pub(super) fn challenge(&mut self, now: Instant) {
-        if now >= self.timers.next_challenge {
-            self.timers.next_challenge = now + self.config.challenge_interval;
+        if self.may_challenge(now) {
             self.pending.insert(Pending::ACK);
         }
+    }
+
+    /// Whether the limit lets another answer out to a segment that anybody
+    /// could have sent. Each connection has a limit of its own: one that all
+    /// share would tell an attacker what happens on the others (CVE-2016-5696).
+    pub(super) fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = now >= self.timers.next_challenge;
+        if may {
+            self.timers.next_challenge = now + self.config.challenge_interval;
+        }
+        may
     }
 
     /// A RST in the window: only one with the very next sequence number counts

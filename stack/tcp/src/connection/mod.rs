@@ -2,8 +2,9 @@
 //!
 //! [`Connection`] holds all of its state in one struct, what every segment
 //! touches first. The files beside this one each add the methods of one idea:
-//! `handshake`, `input` (checks of RFC 9293 3.10.7.4), `ack`, `receive`,
-//! `window`, `output`, `recovery`, `timers`, `close`, `app`, `urgent`.
+//! `handshake`, `request`, `input` (checks of RFC 9293 3.10.7.4), `ack`,
+//! `receive`, `window`, `output`, `recovery`, `timers`, `close`, `app`, `urgent`,
+//! `network`, `path_mtu`.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
@@ -17,17 +18,21 @@ mod growth;
 mod handshake;
 mod info;
 mod input;
+mod network;
 mod output;
 mod pacing;
+mod path_mtu;
 mod payload;
 mod readiness;
 mod reassembly;
 mod receive;
 mod receive_queue;
 mod recovery;
+mod request;
 mod reset;
 mod rtt;
 mod send_buffer;
+mod time_wait;
 mod timers;
 mod timestamps;
 mod urgent;
@@ -43,7 +48,9 @@ pub use info::Info;
 pub use output::Transmit;
 pub use payload::{Chunk, Payload};
 pub use readiness::{Events, Readiness};
+pub use request::{Progress, Request};
 pub use reset::{Listening, listening, reset_for};
+pub use time_wait::TimeWait;
 
 use crate::config::{Config, Keepalive};
 use crate::congestion::{Controller, Window};
@@ -53,6 +60,7 @@ use crate::time::{Duration, Instant};
 use ecn::EcnState;
 use flight::Flight;
 use pacing::Pacer;
+use path_mtu::PathMtu;
 use reassembly::Reassembly;
 use receive_queue::ReceiveQueue;
 use recovery::Recovery;
@@ -226,6 +234,9 @@ pub struct Connection<B: Payload> {
     reset_reply: Option<SeqNum>,
     urgent: Option<Box<Urgent>>,
     error: Option<Error>,
+    /// What the network has reported since the peer was last heard of.
+    soft_error: Option<Error>,
+    path: Option<Box<PathMtu>>,
     keepalive: Option<Keepalive>,
     user_timeout: Duration,
     sndbuf: usize,
@@ -262,6 +273,8 @@ impl<B: Payload> Connection<B> {
             reset_reply: None,
             urgent: None,
             error: None,
+            soft_error: None,
+            path: None,
             keepalive: config.keepalive,
             user_timeout: config.user_timeout,
             sndbuf: config.sndbuf,

@@ -43,6 +43,13 @@ impl Transmit<'_> {
     pub fn payload_len(&self) -> usize {
         self.payload.0.len() + self.payload.1.len()
     }
+
+    /// The same with another payload.
+    #[inline]
+    fn with_payload<'b>(self, payload: (&'b [u8], &'b [u8])) -> Transmit<'b> {
+        let Self { seq, ack, flags, window, urgent, options, is_retransmit, ecn, .. } = self;
+        Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit, ecn }
+    }
 }
 
 /// What to send next.
@@ -73,6 +80,9 @@ enum Kind {
     Lost,
     /// Again, as a tail loss probe.
     Probe,
+    /// For the first time, in a larger segment of this size, to see whether
+    /// the path takes it (RFC 4821).
+    PathProbe(u16),
 }
 
 /// A range of the send buffer.
@@ -118,6 +128,12 @@ impl<B: Payload> Connection<B> {
                 None
             }
         }
+    }
+
+    /// The next segment of a connection that can only have headers to send.
+    pub(super) fn next_bare(&mut self, now: Instant) -> Option<Transmit<'static>> {
+        let segment = self.poll_transmit(now, usize::from(self.rcv.mss))?;
+        Some(segment.with_payload((&[], &[])))
     }
 
     #[inline]
@@ -207,6 +223,14 @@ impl<B: Payload> Connection<B> {
         let full = self.segment_payload(self.options_len()).min(max_payload);
         if self.pending.contains(Pending::OVERRIDE) {
             return Ok(self.new_data(unsent.min(room).min(full), full));
+        }
+        if self.path.is_some()
+            && let Some((size, len)) = self.path_probe(unsent, room).filter(|&(_, len)| len <= max_payload)
+        {
+            // The probe waits for room in one piece, and the rest behind it.
+            let fits = self.pipe() + len <= self.window.cwnd;
+            let probe = Data { seq, len, fin: false, kind: Kind::PathProbe(size), partial: false };
+            return if fits { Ok(probe) } else { Err(Blocked::Congestion) };
         }
         let most = self.offload_limit(max_payload, full);
         let mut len = unsent.min(room).min(most).min(self.congestion_room(unsent, full)?);
@@ -362,11 +386,11 @@ impl<B: Payload> Connection<B> {
     fn commit_data(&mut self, data: Data, now: Instant) -> Transmit<'_> {
         let sequence_len = data.len + u32::from(data.fin);
         match data.kind {
-            Kind::New => self.commit_new(data, sequence_len, now),
+            Kind::New | Kind::PathProbe(_) => self.commit_new(data, sequence_len, now),
             Kind::Lost => self.commit_lost(data.seq, sequence_len, now),
             Kind::Probe => self.commit_probe(data.seq, sequence_len, now),
         }
-        let again = data.kind != Kind::New;
+        let again = matches!(data.kind, Kind::Lost | Kind::Probe);
         self.recovery.note_sent(sequence_len);
         self.pace(sequence_len, now);
         self.stats.bytes_sent += u64::from(data.len);
@@ -376,9 +400,8 @@ impl<B: Payload> Connection<B> {
         flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
         let (ecn, cwr) = self.ecn.of_data(!again && data.len > 0);
         let header = self.with_ack(data.seq, flags | cwr, now);
-        let Transmit { seq, ack, flags, window, urgent, options, .. } = header;
         let payload = self.tx.range(data.seq, data.len);
-        Transmit { seq, ack, flags, window, urgent, options, payload, is_retransmit: again, ecn }
+        Transmit { is_retransmit: again, ecn, ..header.with_payload(payload) }
     }
 
     #[inline]
@@ -393,6 +416,12 @@ impl<B: Payload> Connection<B> {
         }
         self.flight.push(data.seq, sequence_len, micros32(now));
         self.snd.nxt += sequence_len;
+        if self.path.is_some() {
+            if let Kind::PathProbe(size) = data.kind {
+                self.path_probe_sent(data.seq, data.len, size);
+            }
+            self.review_path(now);
+        }
         if data.partial {
             self.snd.small_end = self.snd.nxt;
         }

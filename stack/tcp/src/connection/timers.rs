@@ -7,8 +7,11 @@
 use super::payload::Payload;
 use super::{Connection, Events, Flags, Pending, State};
 use crate::config::Keepalive;
-use crate::error::Error;
 use crate::time::{Duration, Instant};
+
+/// Retransmissions after which a path may swallow full segments (Linux
+/// `tcp_retries1`).
+const RETRIES_UNTIL_SUSPICION: u32 = 3;
 
 /// The low 32 bits of a time: enough for round trips of up to an hour.
 #[inline]
@@ -140,6 +143,21 @@ impl Timers {
         self.ack = Instant::FAR;
     }
 
+    /// Takes a handshake up where it was put away.
+    pub(super) fn resume_handshake(
+        &mut self,
+        backoff: u32,
+        sent_at: Instant,
+        deadline: Instant,
+        next_challenge: Instant,
+    ) {
+        self.backoff = backoff;
+        self.syn_sent_at = sent_at;
+        self.stalled_since = sent_at;
+        self.retransmit = deadline;
+        self.next_challenge = next_challenge;
+    }
+
     pub(super) fn handshake_done(&mut self) {
         self.stop_retransmit();
         self.stalled_since = Instant::FAR;
@@ -252,7 +270,7 @@ impl<B: Payload> Connection<B> {
         let active = self.flags.contains(Flags::ACTIVE);
         let limit = if active { self.config.syn_retries } else { self.config.synack_retries };
         if self.timers.backoff >= limit || self.user_timeout_expired(now) {
-            return self.fail(Error::TimedOut);
+            return self.time_out();
         }
         self.timers.backoff += 1;
         self.pending.insert(Pending::SYN);
@@ -271,11 +289,16 @@ impl<B: Payload> Connection<B> {
     fn data_expired(&mut self, now: Instant) {
         self.note_stall(now);
         if now - self.timers.stalled_since >= self.patience() {
-            return self.fail(Error::TimedOut);
+            return self.time_out();
         }
         self.stats.timeouts += 1;
         self.timers.hold_until(Instant::FAR);
+        self.forget_path_probe();
         self.enter_loss(now);
+        let long = now - self.timers.stalled_since >= self.time_for(RETRIES_UNTIL_SUSPICION);
+        if long && self.snd.wnd > 0 && self.flight.bytes() >= self.smss() {
+            self.suspect_black_hole(now);
+        }
         self.timers.backoff += 1;
         self.arm_retransmit(now);
     }
@@ -290,7 +313,7 @@ impl<B: Payload> Connection<B> {
         let given_up = self.timers.probes > self.config.data_retries
             || (orphan && self.timers.persist_backoff > self.config.orphan_retries);
         if given_up || self.user_timeout_expired(now) {
-            return self.fail(Error::TimedOut);
+            return self.time_out();
         }
         self.timers.probes += 1;
         self.timers.persist_backoff += 1;
@@ -312,7 +335,11 @@ impl<B: Payload> Connection<B> {
             return self.user_timeout;
         }
         let orphan = self.flags.contains(Flags::ORPHAN);
-        let retries = if orphan { self.config.orphan_retries } else { self.config.data_retries };
+        self.time_for(if orphan { self.config.orphan_retries } else { self.config.data_retries })
+    }
+
+    /// What so many retransmissions take, see [`Connection::patience`].
+    fn time_for(&self, retries: u32) -> Duration {
         (0..=retries)
             .map(|attempt| self.config.rto_min.backed_off(attempt, self.config.rto_max))
             .fold(Duration::ZERO, |sum, span| sum + span)
@@ -353,7 +380,7 @@ impl<B: Payload> Connection<B> {
             self.timers.probes > 0 && silence >= self.user_timeout
         };
         if dead {
-            self.fail(Error::TimedOut);
+            self.time_out();
             self.pending.insert(Pending::RST);
             return;
         }

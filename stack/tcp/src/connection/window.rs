@@ -36,6 +36,8 @@ pub(super) struct SendSpace {
     /// Initial sequence number.
     pub iss: SeqNum,
     /// Largest payload without options that both ends take.
+    pub agreed_mss: u16,
+    /// The same, as far as the path takes it too.
     pub mss: u16,
     /// Shift of the peer's window field.
     pub shift: u8,
@@ -44,12 +46,24 @@ pub(super) struct SendSpace {
 impl SendSpace {
     pub(super) fn new(iss: SeqNum, mss: u16) -> Self {
         let mss = mss.max(SMALLEST_MSS);
-        Self { una: iss, nxt: iss, wnd: 0, wl1: SeqNum(0), max_wnd: 0, small_end: iss, iss, mss, shift: 0 }
+        Self {
+            una: iss,
+            nxt: iss,
+            wnd: 0,
+            wl1: SeqNum(0),
+            max_wnd: 0,
+            small_end: iss,
+            iss,
+            agreed_mss: mss,
+            mss,
+            shift: 0,
+        }
     }
 
     /// Learns the peer's segment size from its SYN.
     pub(super) fn limit_mss(&mut self, offered: Option<u16>) {
-        self.mss = self.mss.min(offered.unwrap_or(DEFAULT_MSS).max(SMALLEST_MSS));
+        self.agreed_mss = self.agreed_mss.min(offered.unwrap_or(DEFAULT_MSS).max(SMALLEST_MSS));
+        self.mss = self.mss.min(self.agreed_mss);
     }
 
     /// First number beyond the peer's window.
@@ -187,10 +201,16 @@ impl<B: Payload> Connection<B> {
         u32::from(self.snd.mss).saturating_sub(options as u32).max(1)
     }
 
+    /// Bytes of payload in an ordinary segment of a size, which counts options.
+    #[inline]
+    pub(super) fn payload_of(&self, size: u16) -> u32 {
+        u32::from(size).saturating_sub(if self.timestamps.enabled { 12 } else { 0 }).max(1)
+    }
+
     /// Bytes of payload in an ordinary full segment: the SMSS of RFC 5681.
     #[inline]
     pub(super) fn smss(&self) -> u32 {
-        self.segment_payload(if self.timestamps.enabled { 12 } else { 0 })
+        self.payload_of(self.snd.mss)
     }
 
     /// Takes the window of an acceptable segment, when it is news (RFC 9293

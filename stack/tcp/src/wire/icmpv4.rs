@@ -1,12 +1,14 @@
 //! ICMP for IPv4 (RFC 792): echo, and the errors that TCP listens to.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use super::checksum::{ChecksumPolicy, Sum};
 use super::emit::EthIpv4Header;
 use super::ethernet::ETHERNET_HEADER_LEN;
-use super::ipv4::{IPV4_HEADER_LEN, PROTOCOL_ICMP};
+use super::ipv4::{FRAGMENT_OFFSET, IPV4_HEADER_LEN, PROTOCOL_ICMP, PROTOCOL_TCP};
 use super::{WireError, reader};
+use crate::seq::SeqNum;
 
 /// Length of an echo header.
 const ECHO_HEADER_LEN: usize = 8;
@@ -14,6 +16,11 @@ const ECHO_HEADER_LEN: usize = 8;
 const TYPE_ECHO_REPLY: u8 = 0;
 const TYPE_UNREACHABLE: u8 = 3;
 const TYPE_ECHO_REQUEST: u8 = 8;
+const TYPE_TIME_EXCEEDED: u8 = 11;
+const TYPE_PARAMETER_PROBLEM: u8 = 12;
+
+/// Bytes of a segment that every error quotes: ports and sequence number.
+const QUOTED_TCP_LEN: usize = 8;
 
 /// An echo request or reply; its data lies in the frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +50,61 @@ pub enum Icmpv4Message {
         /// Where the start of our packet, IP header first, lies in the frame.
         original: Range<usize>,
     },
+    /// A packet of ours ran out of hops or was not reassembled.
+    TimeExceeded {
+        /// As for [`Icmpv4Message::Unreachable`].
+        original: Range<usize>,
+    },
+    /// A header of ours was not understood.
+    ParameterProblem {
+        /// As for [`Icmpv4Message::Unreachable`].
+        original: Range<usize>,
+    },
     /// Anything else.
     Other,
+}
+
+/// The segment of ours that an ICMP error is about. Nothing of it is proven:
+/// routers do not check what they quote, and anybody may send such a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuotedSegment {
+    /// Our address.
+    pub src: Ipv4Addr,
+    /// The peer's address.
+    pub dst: Ipv4Addr,
+    /// Our port.
+    pub src_port: u16,
+    /// The peer's port.
+    pub dst_port: u16,
+    /// Its sequence number.
+    pub seq: SeqNum,
+    /// Length of the whole packet.
+    pub total_len: u16,
+}
+
+impl QuotedSegment {
+    /// Reads the start of an IP packet as an error quotes it: the IP header
+    /// and at least eight bytes more (RFC 792). `None` for anything but a TCP
+    /// segment, or its first fragment.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
+        let fixed: [u8; IPV4_HEADER_LEN] = reader::array(packet, 0).ok()?;
+        let [version_len, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
+        let header_len = usize::from(version_len & 0x0f) * 4;
+        let offset = u16::from_be_bytes([f0, f1]) & FRAGMENT_OFFSET;
+        if version_len >> 4 != 4 || header_len < IPV4_HEADER_LEN || offset != 0 || protocol != PROTOCOL_TCP {
+            return None;
+        }
+        let tcp: [u8; QUOTED_TCP_LEN] = reader::array(packet, header_len).ok()?;
+        let [p0, p1, r0, r1, q0, q1, q2, q3] = tcp;
+        Some(Self {
+            src: Ipv4Addr::new(s0, s1, s2, s3),
+            dst: Ipv4Addr::new(d0, d1, d2, d3),
+            src_port: u16::from_be_bytes([p0, p1]),
+            dst_port: u16::from_be_bytes([r0, r1]),
+            seq: SeqNum(u32::from_be_bytes([q0, q1, q2, q3])),
+            total_len: u16::from_be_bytes([t0, t1]),
+        })
+    }
 }
 
 impl Icmpv4Message {
@@ -61,6 +121,8 @@ impl Icmpv4Message {
             TYPE_ECHO_REQUEST => Self::EchoRequest(EchoRepr { ident: first, sequence: second, data: body }),
             TYPE_ECHO_REPLY => Self::EchoReply(EchoRepr { ident: first, sequence: second, data: body }),
             TYPE_UNREACHABLE => Self::Unreachable { code, mtu: second, original: body },
+            TYPE_TIME_EXCEEDED => Self::TimeExceeded { original: body },
+            TYPE_PARAMETER_PROBLEM => Self::ParameterProblem { original: body },
             _ => Self::Other,
         })
     }
@@ -86,7 +148,7 @@ pub fn emit_echo_reply(buf: &mut [u8], header: &EthIpv4Header, echo: &EchoRepr, 
 mod tests {
     use super::*;
     use crate::wire::{EthernetAddress, Frame, parse_frame};
-    use std::net::Ipv4Addr;
+    use proptest::prelude::*;
 
     fn header() -> EthIpv4Header {
         EthIpv4Header {
@@ -137,6 +199,59 @@ mod tests {
             panic!("no ICMP")
         };
         assert_eq!(frame.message, Icmpv4Message::Unreachable { code: 4, mtu: 1400, original: 42..70 });
+    }
+
+    /// The first bytes of a segment of ours.
+    fn quoted() -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 5, 0xdc, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend([0x18, 0xeb, 0x9c, 0x40, 1, 2, 3, 4]);
+        packet
+    }
+
+    #[test]
+    fn an_error_quotes_the_segment_that_it_is_about() {
+        let segment = QuotedSegment::parse(&quoted()).unwrap();
+        assert_eq!((segment.src, segment.dst), (header().src, header().dst));
+        assert_eq!((segment.src_port, segment.dst_port), (6379, 40_000));
+        assert_eq!((segment.seq, segment.total_len), (SeqNum(0x0102_0304), 1500));
+        let mut with_options = quoted();
+        with_options.splice(20..20, [1; 8]);
+        with_options[0] = 0x47;
+        assert_eq!(QuotedSegment::parse(&with_options), Some(segment));
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_a_segment_is_not_quoted() {
+        assert_eq!(QuotedSegment::parse(&quoted()[..27]), None);
+        for (at, value) in [(0, 0x65), (0, 0x44), (7, 1), (9, 17)] {
+            let mut packet = quoted();
+            packet[at] = value;
+            assert_eq!(QuotedSegment::parse(&packet), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_their_type() {
+        let mut buf = [0; 200];
+        let echo = EchoRepr { ident: 0, sequence: 0, data: 0..0 };
+        let len = emit_echo_reply(&mut buf, &header(), &echo, &[1; 28]);
+        let mut message_of = |kind| {
+            buf[34] = kind;
+            match parse_frame(&buf[..len], ChecksumPolicy::Trust) {
+                Ok(Frame::Icmpv4(frame)) => frame.message,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(message_of(11), Icmpv4Message::TimeExceeded { original: 42..70 });
+        assert_eq!(message_of(12), Icmpv4Message::ParameterProblem { original: 42..70 });
+        assert_eq!(message_of(4), Icmpv4Message::Other, "source quench is dead (RFC 6633)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_quote_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            QuotedSegment::parse(&bytes);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(super) const PROTOCOL_ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub(super) const PROTOCOL_TCP: u8 = 6;
 
+/// The offset of a fragment, in flags and offset.
+pub(super) const FRAGMENT_OFFSET: u16 = 0x1fff;
+
 /// The flag "don't fragment", in the upper byte of flags and offset.
 const DONT_FRAGMENT: u8 = 0x40;
 

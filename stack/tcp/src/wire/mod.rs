@@ -26,7 +26,7 @@ pub use ecn::Ecn;
 pub use emit::{EthIpv4Header, Ports, emit_tcp_frame};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress};
 pub use frame::{Frame, Icmpv4Frame, TcpFrame, parse_frame};
-pub use icmpv4::{EchoRepr, Icmpv4Message, emit_echo_reply};
+pub use icmpv4::{EchoRepr, Icmpv4Message, QuotedSegment, emit_echo_reply};
 pub use ipv4::{IPV4_HEADER_LEN, Ipv4Repr};
 pub use options::{MAX_OPTIONS_LEN, SackBlocks, TcpOptions, Timestamps};
 pub use tcp::{TCP_HEADER_LEN, TcpFlags, TcpRepr};

@@ -155,6 +155,19 @@ impl Flight {
         self.resend_from = self.resend_from.min(sent.seq);
     }
 
+    /// What is longer than `len` and has not arrived is lost, retransmissions
+    /// included: the path does not take it (RFC 1191 6.4). Returns whether that
+    /// is anything new.
+    pub(in crate::connection) fn mark_longer_lost(&mut self, len: u32) -> bool {
+        let due = self.due();
+        for index in 0..self.sent.len() {
+            if self.sent.get(index).is_some_and(|sent| sent.len > len) {
+                self.mark_lost_at(index);
+            }
+        }
+        self.due() > due
+    }
+
     /// A timeout without RACK: everything that was not SACKED is lost,
     /// retransmissions included.
     pub(in crate::connection) fn mark_all_lost(&mut self) {

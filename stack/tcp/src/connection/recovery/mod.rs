@@ -219,6 +219,9 @@ impl<B: Payload> Connection<B> {
     }
 
     fn enter_recovery(&mut self, outcome: &AckOutcome, delivered: u32) {
+        if self.path_probe_lost() {
+            return;
+        }
         // RFC 9937 6: what was SACKed before has left the network; what this
         // acknowledgement brings is delivered during recovery.
         let sacked_before = self.flight.sacked() - outcome.sacked.min(self.flight.sacked());
@@ -290,6 +293,9 @@ impl<B: Payload> Connection<B> {
         }
         match self.recovery.phase {
             Phase::Open => {
+                if self.path_probe_lost() {
+                    return;
+                }
                 let flight_size = self.flight.bytes();
                 self.begin_recovery(flight_size, flight_size - self.flight.sacked());
                 self.window.cwnd = self.pipe() + self.smss();
@@ -315,6 +321,22 @@ impl<B: Payload> Connection<B> {
         self.recovery.resend_now = true;
         self.recovery.forget_duplicates();
         self.mark_lost_by_timeout(now);
+    }
+
+    /// The path takes smaller segments than what is under way: that is sent
+    /// again at once. It tells nothing of congestion, so the window stays
+    /// (RFC 5681 3.1; Linux `tcp_simple_retransmit`).
+    pub(super) fn resend_longer(&mut self) {
+        self.recovery.frto = Frto::Off;
+        if !self.flight.mark_longer_lost(self.smss()) || self.recovery.phase == Phase::Loss {
+            return;
+        }
+        self.recovery.reopen();
+        self.recovery.phase = Phase::Loss;
+        self.recovery.undo = None;
+        self.recovery.probe = None;
+        self.recovery.high = self.snd.nxt;
+        self.recovery.resend_now = true;
     }
 
     /// Sending resumes after a silence of more than a timeout: the window

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use crate::{
-    Chunk, Config, CongestionAlgorithm, Connection, Duration, Instant, Keepalive, Listening, Params,
+    Chunk, Config, CongestionAlgorithm, Connection, Duration, Error, Instant, Keepalive, Listening, Params,
     RecvError, SendError, SeqNum, State, Transmit, listening, reset_for,
 };
 
@@ -299,6 +299,26 @@ impl Script {
             ("error", [wanted]) => {
                 let found = self.connection().error().map_or("-".into(), |error| format!("{error:?}"));
                 self.same(&found, wanted);
+            }
+            ("unreachable", [seq, error]) => {
+                let error = match *error {
+                    "Refused" => Error::Refused,
+                    "NetworkUnreachable" => Error::NetworkUnreachable,
+                    "HostUnreachable" => Error::HostUnreachable,
+                    "ProtocolUnreachable" => Error::ProtocolUnreachable,
+                    _ => self.fail("unknown error"),
+                };
+                if self.connection().is_outstanding(OURS + number(seq)) {
+                    self.connection().on_unreachable(error);
+                }
+            }
+            ("so-error", [wanted]) => {
+                let found = self.connection().take_error().map_or("-".into(), |error| format!("{error:?}"));
+                self.same(&found, wanted);
+            }
+            ("path", [size]) => {
+                let until = now + Duration::from_secs(600);
+                self.connection().on_path_mtu(number(size) as u16, until);
             }
             ("closed", []) => {
                 let closed = self.connection().is_closed();

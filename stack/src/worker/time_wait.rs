@@ -1,0 +1,71 @@
+//! Connections in TIME-WAIT that no program holds: put away small, bounded in
+//! number, the oldest gone first.
+
+use tpa_tcp::TimeWait;
+use tpa_tcp::wire::TcpFrame;
+
+use crate::packet::Packet;
+use crate::worker::core::Core;
+use crate::worker::socket::{FlowKey, Socket};
+
+/// A connection that rests.
+pub struct Resting {
+    time_wait: TimeWait,
+    /// The local port was taken from the worker's blocks.
+    holds_port: bool,
+}
+
+impl Core {
+    /// Puts a stream that nobody holds away when it is in TIME-WAIT.
+    pub fn lay_to_rest(&mut self, index: u32) {
+        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let Some(time_wait) = TimeWait::of(&stream.connection) else { return };
+        let key = stream.key();
+        let resting = Resting { time_wait, holds_port: stream.holds_port };
+        self.sockets.remove(index);
+        if self.flows.get(&key) == Some(&index) {
+            self.flows.remove(&key);
+        }
+        self.counters.connections_closed.add(1);
+        self.counters.connections_now.set(self.flows.len() as u64);
+        if self.time_wait.len() >= self.settings.time_wait_max
+            && let Some((oldest, resting)) = self.time_wait.pop_first()
+        {
+            self.counters.time_wait_overflows.add(1);
+            self.end_time_wait(oldest, &resting);
+        }
+        self.time_wait.insert(key, resting.time_wait.deadline(), resting);
+        self.counters.time_wait_now.set(self.time_wait.len() as u64);
+    }
+
+    /// What rested has been taken out.
+    fn end_time_wait(&mut self, key: FlowKey, resting: &Resting) {
+        if resting.holds_port {
+            self.ports.release(key.local().port(), self.now);
+        }
+        self.counters.time_wait_now.set(self.time_wait.len() as u64);
+    }
+
+    /// A segment of a connection in TIME-WAIT.
+    pub fn input_time_wait(&mut self, frame: &TcpFrame, packet: Packet, key: FlowKey) {
+        let payload = self.payload_of(frame, packet);
+        let Some(mut resting) = self.time_wait.remove(key) else { return };
+        if let Some(isn) = resting.time_wait.next_isn(&self.tcp, &frame.tcp, self.now) {
+            self.end_time_wait(key, &resting);
+            return match self.listener_for(frame.dst, frame.tcp.dst_port) {
+                Some(listener) => self.open_passively(listener, frame, key, Some(isn)),
+                None => self.send_reset(frame),
+            };
+        }
+        let answer = resting.time_wait.on_segment(&self.tcp, &frame.tcp, payload, self.now);
+        self.time_wait.insert(key, resting.time_wait.deadline(), resting);
+        self.reply(key, frame.src_mac, answer);
+    }
+
+    /// Ends what has rested long enough.
+    pub fn run_time_wait_timers(&mut self) {
+        while let Some((key, resting)) = self.time_wait.pop_due(self.now) {
+            self.end_time_wait(key, &resting);
+        }
+    }
+}
