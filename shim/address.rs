@@ -8,7 +8,7 @@ use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 use nix::errno::Errno;
 
 use crate::boundary::check;
-use crate::{options, real};
+use crate::{memory, options, real};
 
 /// An address as a program passed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,10 @@ pub enum Given {
 ///
 /// # Safety
 ///
-/// `address` is null or readable for `length` bytes.
+/// `address` is an impossible one (see [`memory`]) or readable for `length` bytes.
 pub unsafe fn read(address: *const sockaddr, length: socklen_t) -> Given {
-    if address.is_null() || (length as usize) < size_of::<libc::sa_family_t>() {
+    let sizes = size_of::<libc::sa_family_t>()..=size_of::<sockaddr_storage>();
+    if !sizes.contains(&(length as usize)) || !memory::is_possible(address.cast(), length as usize) {
         return Given::Other;
     }
     // SAFETY: long enough for the family, by the check above.
@@ -55,22 +56,20 @@ pub unsafe fn read(address: *const sockaddr, length: socklen_t) -> Given {
 ///
 /// # Errors
 ///
-/// `EFAULT` for null pointers, `EINVAL` for a negative length.
+/// `EFAULT` for impossible addresses, `EINVAL` for a negative length.
 ///
 /// # Safety
 ///
-/// `room` is null or valid, `address` is null or writable for `*room` bytes.
+/// Unless they are impossible ones (see [`memory`]), `room` is valid, and
+/// `address` writable for `*room` bytes.
 pub unsafe fn write(
     address: *mut sockaddr,
     room: *mut socklen_t,
     value: SocketAddrV4,
     mapped: bool,
 ) -> Result<(), Errno> {
-    if address.is_null() || room.is_null() {
-        return Err(Errno::EFAULT);
-    }
     // SAFETY: the caller's promise.
-    let given = unsafe { *room };
+    let given = unsafe { memory::read(room) }?;
     if (given as i32) < 0 {
         return Err(Errno::EINVAL);
     }
@@ -80,11 +79,14 @@ pub unsafe fn write(
     } else {
         ((&raw const v4).cast::<u8>(), size_of::<sockaddr_in>())
     };
+    let count = length.min(given as usize);
+    if !memory::is_possible(address.cast(), count) {
+        return Err(Errno::EFAULT);
+    }
     // SAFETY: no more than either side holds.
-    unsafe { source.copy_to_nonoverlapping(address.cast(), length.min(given as usize)) };
+    unsafe { source.copy_to_nonoverlapping(address.cast(), count) };
     // SAFETY: the caller's promise.
-    unsafe { *room = length as socklen_t };
-    Ok(())
+    unsafe { memory::write(room, length as socklen_t) }
 }
 
 fn in_of(address: SocketAddrV4) -> sockaddr_in {

@@ -1,13 +1,13 @@
 //! The line between C and Rust: results become return values and `errno`,
 //! panics become `EIO`.
 
-use std::ffi::c_int;
 use std::fmt::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe, PanicHookInfo};
 
 use arrayvec::ArrayString;
 use nix::errno::Errno;
 
+use crate::cancel::{self, NoCancel};
 use crate::real;
 
 /// Runs `body` on behalf of a C function and returns what that function is to
@@ -18,23 +18,36 @@ use crate::real;
 /// This is the hot form: `body` makes no system call but under [`NoCancel`].
 ///
 /// A C function itself, out of line: it cannot unwind, so a hook around it needs
-/// no landing pad and saves no registers on its way to the kernel.
+/// no landing pad and saves no registers on its way to the kernel. Nor has it one
+/// itself: see [`cancel::act`].
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // Only ever called from Rust.
 pub extern "C" fn call_hot<B: FnOnce() -> Result<usize, Errno>>(body: B) -> isize {
-    run(body)
+    if cancel::any() {
+        cancel::act_if_due();
+    }
+    let result = run(body);
+    // SAFETY: libc's own place; read here, because a call that could unwind would
+    // need a landing pad.
+    if result < 0 && unsafe { *libc::__errno_location() } == cancel::CANCELED as i32 {
+        cancel::finish();
+    }
+    result
 }
 
 /// [`call_hot`] for a function that returns an `int`, and any `body`.
 #[inline(never)]
 #[allow(improper_ctypes_definitions)] // Only ever called from Rust.
 pub extern "C" fn call<B: FnOnce() -> Result<usize, Errno>>(body: B) -> i32 {
-    let _no_cancel = NoCancel::new();
-    run(body) as i32
+    call_hot(move || {
+        let _no_cancel = NoCancel::new();
+        body()
+    }) as i32
 }
 
-#[inline(always)]
-fn run(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
+#[inline(never)]
+#[allow(improper_ctypes_definitions)] // Only ever called from Rust.
+extern "C" fn run<B: FnOnce() -> Result<usize, Errno>>(body: B) -> isize {
     let before = Errno::last_raw();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => {
@@ -50,35 +63,6 @@ fn run(body: impl FnOnce() -> Result<usize, Errno>) -> isize {
             -1
         }
     }
-}
-
-/// While it lives, a pthread_cancel(3) of the thread is only noted. Our frames
-/// cannot be unwound by it: they hold locks, and Rust cannot catch it.
-pub struct NoCancel(c_int);
-
-impl NoCancel {
-    /// Starts it.
-    pub fn new() -> Self {
-        let mut before = PTHREAD_CANCEL_ENABLE;
-        // SAFETY: a valid state, and room for the former one.
-        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
-        Self(before)
-    }
-}
-
-impl Drop for NoCancel {
-    fn drop(&mut self) {
-        // SAFETY: a state that the function itself has given.
-        unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
-    }
-}
-
-// From <pthread.h>; the libc crate lacks them.
-const PTHREAD_CANCEL_ENABLE: c_int = 0;
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
-
-extern "C" {
-    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
 /// Runs `body` where no call can fail: exit and fork handlers.

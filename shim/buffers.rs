@@ -3,11 +3,15 @@
 use libc::iovec;
 use nix::errno::Errno;
 
-/// `IOV_MAX` of Linux: buffers that one call may pass.
-const MAX_COUNT: usize = 1024;
+use crate::memory;
 
-/// Buffers of a program, checked: no null pointer with a length, no more than
-/// `IOV_MAX`, and a sum that a call can return.
+/// `IOV_MAX` of Linux: buffers that one call may pass.
+pub const MAX_COUNT: usize = 1024;
+/// `MAX_RW_COUNT` of Linux: what one call moves at most.
+const MAX_BYTES: usize = i32::MAX as usize & !0xfff;
+
+/// Buffers of a program, checked: no impossible address, no more than `IOV_MAX`,
+/// and no more bytes than one call moves.
 #[derive(Clone, Copy)]
 pub struct Buffers<'a> {
     vector: &'a [iovec],
@@ -19,54 +23,57 @@ impl<'a> Buffers<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a bad count or sum, `EFAULT` for null.
+    /// `EINVAL` for a bad count or length, `EFAULT` for an impossible address.
     ///
     /// # Safety
     ///
-    /// As for readv(2) and writev(2): `vector` is null or holds `count` entries,
-    /// and each entry's base is null or valid for its length during `'a`.
+    /// As for readv(2) and writev(2): `vector` holds `count` entries, and each
+    /// entry's base is valid for its length during `'a`, unless they are
+    /// impossible addresses.
     pub unsafe fn new(vector: *const iovec, count: usize) -> Result<Self, Errno> {
         if count > MAX_COUNT {
             return Err(Errno::EINVAL);
         }
-        if vector.is_null() && count > 0 {
-            return Err(Errno::EFAULT);
+        // SAFETY: the caller's promise.
+        let vector = unsafe { memory::array(vector.cast_mut(), count) }?;
+        let mut total = 0_usize;
+        for entry in vector.iter() {
+            // readv(2): a length must fit what the call returns.
+            if entry.iov_len > isize::MAX as usize {
+                return Err(Errno::EINVAL);
+            }
+            if !memory::is_possible(entry.iov_base.cast(), entry.iov_len) {
+                return Err(Errno::EFAULT);
+            }
+            total = total.saturating_add(entry.iov_len);
         }
-        // SAFETY: the caller's promise; no entries need no memory.
-        let vector = if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(vector, count) } };
-        Self::checked(vector)
+        Ok(Self { vector, total: total.min(MAX_BYTES) })
     }
 
     /// One buffer, as an entry that the caller keeps.
     ///
     /// # Errors
     ///
-    /// As [`Buffers::new`].
+    /// `EFAULT` for an impossible address.
     ///
     /// # Safety
     ///
     /// As [`Buffers::new`].
+    #[inline]
     pub unsafe fn one(entry: &'a iovec) -> Result<Self, Errno> {
-        Self::checked(std::slice::from_ref(entry))
+        if !memory::is_possible(entry.iov_base.cast(), entry.iov_len) {
+            return Err(Errno::EFAULT);
+        }
+        Ok(Self { vector: std::slice::from_ref(entry), total: entry.iov_len.min(MAX_BYTES) })
     }
 
-    fn checked(vector: &'a [iovec]) -> Result<Self, Errno> {
-        let mut total = 0_usize;
-        for entry in vector {
-            if entry.iov_base.is_null() && entry.iov_len > 0 {
-                return Err(Errno::EFAULT);
-            }
-            total = total.checked_add(entry.iov_len).ok_or(Errno::EINVAL)?;
-        }
-        // readv(2): the sum must fit what the call returns.
-        if total > isize::MAX as usize {
-            Err(Errno::EINVAL)
-        } else {
-            Ok(Self { vector, total })
-        }
+    /// One buffer of which nothing is read or written: for `MSG_TRUNC`, which
+    /// throws away what the buffer would hold.
+    pub fn unread(entry: &'a iovec) -> Self {
+        Self { vector: std::slice::from_ref(entry), total: entry.iov_len.min(MAX_BYTES) }
     }
 
-    /// Bytes in all buffers.
+    /// Bytes in all buffers, as far as one call moves them.
     pub fn total(&self) -> usize {
         self.total
     }
@@ -88,10 +95,12 @@ impl<'a> Buffers<'a> {
     }
 
     fn parts(self, mut done: usize) -> impl Iterator<Item = (*mut u8, usize)> + 'a {
+        let mut left = self.total - done;
         self.vector.iter().filter_map(move |entry| {
             let skip = done.min(entry.iov_len);
             done -= skip;
-            let length = entry.iov_len - skip;
+            let length = (entry.iov_len - skip).min(left);
+            left -= length;
             (length > 0).then(|| (entry.iov_base.cast::<u8>().wrapping_add(skip), length))
         })
     }
@@ -133,8 +142,9 @@ mod tests {
         assert_eq!(new(&[entry(null, 0)]), Ok(0));
         assert_eq!(new(&[entry(null, 1)]), Err(Errno::EFAULT));
         let byte = b"x".as_ptr().cast();
-        assert_eq!(new(&[entry(byte, usize::MAX), entry(byte, 1)]), Err(Errno::EINVAL));
         assert_eq!(new(&[entry(byte, isize::MAX as usize + 1)]), Err(Errno::EINVAL));
+        assert_eq!(new(&[entry(byte, isize::MAX as usize)]), Err(Errno::EFAULT));
+        assert_eq!(new(&[entry(byte, 1 << 40), entry(byte, 1)]), Ok(MAX_BYTES));
         assert_eq!(new(&vec![entry(null, 0); MAX_COUNT + 1]), Err(Errno::EINVAL));
     }
 }

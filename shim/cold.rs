@@ -18,6 +18,8 @@ pub struct Cold {
     pub receive_timeout: Option<Duration>,
     /// `SO_SNDTIMEO`; `None`: no limit.
     pub send_timeout: Option<Duration>,
+    /// A listener with options in its kernel socket that connections inherit.
+    pub carries: bool,
 }
 
 static FACTS: Lazy<DashMap<u64, Cold>> = Lazy::new(DashMap::new);
@@ -50,11 +52,12 @@ pub fn forget(handle: Handle) {
 }
 
 /// Takes over what is set on the kernel socket that `stream` was, or stands
-/// beside.
-pub fn adopt(stream: Stream) {
+/// beside: a listener, if it is one.
+pub fn adopt(stream: Stream, listens: bool) {
     let facts = Cold {
         receive_timeout: options::kernel_timeout(stream.fd, libc::SO_RCVTIMEO),
         send_timeout: options::kernel_timeout(stream.fd, libc::SO_SNDTIMEO),
+        carries: listens && options::is_carrying(stream.fd),
     };
     if facts != Cold::default() {
         change(stream, |cold| *cold = facts);
@@ -65,7 +68,10 @@ pub fn adopt(stream: Stream) {
 pub fn inherit(listener: Stream, connection: Stream) {
     if table::flag(listener.fd, Flag::COLD) {
         let facts = of(listener);
-        change(connection, |cold| *cold = facts);
+        change(connection, |cold| *cold = Cold { carries: false, ..facts });
+        if facts.carries {
+            options::inherit_carried(listener.fd, connection);
+        }
     }
 }
 
@@ -80,7 +86,7 @@ mod tests {
         let (receive_timeout, send_timeout) = (Some(Duration::from_micros(5)), Some(Duration::from_secs(7)));
         change(stream, |cold| cold.receive_timeout = receive_timeout);
         change(stream, |cold| cold.send_timeout = send_timeout);
-        assert_eq!(of(stream), Cold { receive_timeout, send_timeout });
+        assert_eq!(of(stream), Cold { receive_timeout, send_timeout, carries: false });
         forget(stream.handle);
         assert_eq!(of(stream), Cold::default());
         table::clear_flags(stream.fd);

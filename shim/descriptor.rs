@@ -2,14 +2,15 @@
 //! behind our back.
 
 use std::os::fd::RawFd;
+use std::sync::Once;
 
 use nix::errno::Errno;
 use tpa_stack::Stack;
 
-use crate::boundary::check;
+use crate::boundary::{check, shield};
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
-use crate::{event_set, fork, pending, real, watches};
+use crate::{event_set, fork, pending, real, reserve, watches};
 
 /// close(2) of a number that is not plainly the kernel's.
 ///
@@ -17,7 +18,13 @@ use crate::{event_set, fork, pending, real, watches};
 ///
 /// The kernel's.
 pub fn close(fd: RawFd) -> Result<usize, Errno> {
-    detach(fd, |stream| stream.release());
+    let alone = table::flag(fd, Flag::SHARED).then(reserve::lock);
+    let mut last = None;
+    detach(fd, |stream| last = Some(stream));
+    if let Some(stream) = last {
+        drop(alone);
+        stream.close();
+    }
     // The number goes last, so that nobody gets it while it still means a socket.
     // SAFETY: the program's own number.
     check(unsafe { real::close(fd) }).map(|_| 0)
@@ -44,8 +51,15 @@ fn detach(fd: RawFd, release: impl FnOnce(Stream)) {
         return;
     }
     match slot.owner() {
-        Owner::Stream(handle) | Owner::Listener(handle) => release(Stream { fd, handle }),
-        Owner::Set(set) => event_set::release(set),
+        Owner::Stream(handle) => release(Stream { fd, handle }),
+        Owner::Listener(handle) => {
+            watches::take(fd);
+            release(Stream { fd, handle });
+        }
+        Owner::Set(set) => {
+            watches::take(fd);
+            event_set::release(set);
+        }
         Owner::Pending { .. } => _ = watches::take(fd),
         Owner::Kernel if slot.has(Slot::WATCHED) => _ = watches::take(fd),
         Owner::Kernel | Owner::Inert => {}
@@ -55,12 +69,14 @@ fn detach(fd: RawFd, release: impl FnOnce(Stream)) {
 /// A kernel socket will not be accelerated any more: what was noted of it goes.
 pub fn forget_facts(fd: RawFd) {
     let slot = table::slot(fd);
-    if slot.is_kernel()
-        && !slot.is_plain()
-        && table::replace(fd, slot, Slot::KERNEL)
-        && slot.has(Slot::WATCHED)
-    {
-        watches::take(fd);
+    if !slot.is_kernel() || slot.is_plain() {
+        return;
+    }
+    for number in table::numbers_like(fd, slot) {
+        if table::replace(number, slot, Slot::KERNEL) && slot.has(Slot::WATCHED) {
+            watches::take(number);
+        }
+        table::clear_flags(number);
     }
 }
 
@@ -70,9 +86,16 @@ pub fn forget_facts(fd: RawFd) {
 #[inline]
 pub fn claim(fd: RawFd) {
     if fd >= 0 && !table::slot(fd).is_plain() {
-        // The stack's own sockets come this way too, made under a worker's lock.
-        detach(fd, |stream| stream.release_later());
+        drop_stale(fd);
     }
+}
+
+/// Without landing pads for its callers: see [`crate::cancel::act`].
+#[cold]
+#[inline(never)]
+extern "C" fn drop_stale(fd: RawFd) {
+    // The stack's own sockets come this way too, made under a worker's lock.
+    shield(|| detach(fd, |stream| stream.release_later()));
 }
 
 /// A number that dup(2) or its like has made of another.
@@ -82,9 +105,16 @@ pub fn claim(fd: RawFd) {
 /// None; for use at the end of a chain.
 pub fn adopt_dup(old: RawFd, new: RawFd) -> Result<usize, Errno> {
     claim(new);
-    let slot = table::slot(old);
-    if slot.is_kernel() || fork::is_foreign() || !table::covers(new) {
+    let mut slot = table::slot(old);
+    if slot.is_plain() || fork::is_foreign() || !table::covers(new) {
         return Ok(new as usize);
+    }
+    if slot.is_kernel() && !slot.is_marked() {
+        let marked = slot.marked();
+        if !table::replace(old, slot, marked) {
+            return Ok(new as usize);
+        }
+        slot = marked;
     }
     table::set_flag(old, Flag::SHARED, true);
     table::copy_flags(old, new);
@@ -101,7 +131,7 @@ pub fn adopt_dup(old: RawFd, new: RawFd) -> Result<usize, Errno> {
 ///
 /// The kernel's; `EBUSY` when `new` is one of the stack's own descriptors.
 pub fn dup_over(old: RawFd, new: RawFd, real: impl FnOnce() -> i32) -> Result<usize, Errno> {
-    if old == new || fork::is_foreign() {
+    if old == new || new < 0 || fork::is_foreign() {
         return check(real()).map(|fd| fd as usize);
     }
     if Stack::get().is_some_and(|stack| stack.is_internal_fd(new)) {
@@ -109,10 +139,17 @@ pub fn dup_over(old: RawFd, new: RawFd, real: impl FnOnce() -> i32) -> Result<us
     }
     // SAFETY: F_GETFD only asks. A bad `old` leaves `new` open (dup2(2)).
     check(unsafe { real::fcntl(old, libc::F_GETFD, 0) })?;
+    let mut alone = table::flag(new, Flag::SHARED).then(reserve::lock);
+    let mut last = None;
     if !table::slot(new).is_plain() {
-        detach(new, |stream| stream.release());
+        detach(new, |stream| last = Some(stream));
+    }
+    if let Some(stream) = last {
+        alone = None;
+        stream.close();
     }
     let new = check(real())?;
+    drop(alone);
     adopt_dup(old, new)
 }
 
@@ -123,6 +160,11 @@ pub fn dup_over(old: RawFd, new: RawFd, real: impl FnOnce() -> i32) -> Result<us
 ///
 /// The kernel's.
 pub fn control(fd: RawFd, command: i32, argument: usize, real: impl FnOnce() -> i32) -> Result<usize, Errno> {
+    let is_stream = matches!(table::slot(fd).owner(), Owner::Stream(_));
+    if command == libc::F_SETFL && argument as i32 & libc::O_ASYNC != 0 && is_stream {
+        say_no_sigio();
+        return Err(Errno::EINVAL);
+    }
     let result = check(real())?;
     match command {
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => return adopt_dup(fd, result),
@@ -132,6 +174,12 @@ pub fn control(fd: RawFd, command: i32, argument: usize, real: impl FnOnce() -> 
         _ => {}
     }
     Ok(result as usize)
+}
+
+/// A program asked for `SIGIO` of a connection; said once.
+pub fn say_no_sigio() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| log::warn!("SIGIO (O_ASYNC, FIOASYNC) is refused: accelerated sockets do not send it"));
 }
 
 /// close_range(2) or closefrom(3): numbers from `first` to `last`, without the

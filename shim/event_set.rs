@@ -15,11 +15,11 @@ use nix::errno::Errno;
 use tpa_stack::{Handle, SetId, Stack, WorkerGuard};
 
 use crate::boundary::check;
-use crate::real;
 use crate::stream::Stream;
-use crate::table::{self, Owner, Slot};
+use crate::table::{self, Flag, Owner, Slot};
 use crate::wait::{self, Patience, Wait};
 use crate::watches::{self, Watch};
+use crate::{nested, real};
 
 /// Event sets with accelerated members that a process can have at a time.
 const MAX_SETS: usize = 1024;
@@ -33,12 +33,19 @@ struct State {
     used: AtomicBool,
     /// Waits so far.
     waits: AtomicU32,
-    /// Has held a listener: the kernel's side may report the same thing.
+    /// Has held a listener or a set: the kernel's side may report the same thing.
     listens: AtomicBool,
+    /// Has held a set.
+    nests: AtomicBool,
 }
 
 static STATES: [State; MAX_SETS] = [const {
-    State { used: AtomicBool::new(false), waits: AtomicU32::new(0), listens: AtomicBool::new(false) }
+    State {
+        used: AtomicBool::new(false),
+        waits: AtomicU32::new(0),
+        listens: AtomicBool::new(false),
+        nests: AtomicBool::new(false),
+    }
 }; MAX_SETS];
 
 impl State {
@@ -66,12 +73,44 @@ fn adopt(epfd: RawFd) -> Result<SetId, Errno> {
     // epoll_ctl(2): ENOSPC is what a user hears who watches too much.
     let (id, state) = (0..).zip(&STATES).find(|(_, state)| state.claim()).ok_or(Errno::ENOSPC)?;
     state.listens.store(false, Ordering::Relaxed);
+    state.nests.store(false, Ordering::Relaxed);
     if table::replace(epfd, slot, Slot::set(SetId(id))) {
+        table::set_flag(epfd, Flag::SHARED, slot.is_marked());
+        if slot.is_marked() {
+            table::replace_all(epfd, slot, Slot::set(SetId(id)));
+        }
+        adopt_outer(SetId(id));
         return Ok(SetId(id));
     }
     // Another thread was faster.
     state.used.store(false, Ordering::Release);
     adopt(epfd)
+}
+
+/// Sets that hold a set which is adopted now are adopted as well.
+fn adopt_outer(inner: SetId) {
+    for fd in table::numbers_of(Slot::set(inner)) {
+        let watches = watches::lock().get(&fd).cloned().unwrap_or_default();
+        for Watch { epfd, events, data } in watches {
+            let event = epoll_event { events, u64: data };
+            // A set that was closed meanwhile no longer holds it.
+            if is_member(epfd, fd, event) {
+                if let Err(errno) = nest(epfd, inner, fd, Some(event)) {
+                    log::warn!("an event set cannot watch accelerated sockets: {errno}");
+                }
+            }
+        }
+    }
+}
+
+/// A set is in another one, or (`None`) no longer.
+fn nest(epfd: RawFd, inner: SetId, fd: RawFd, event: Option<epoll_event>) -> Result<(), Errno> {
+    let outer = adopt(epfd)?;
+    let state = State::of(outer);
+    state.listens.store(true, Ordering::Relaxed);
+    state.nests.store(true, Ordering::Relaxed);
+    nested::put(outer, inner, fd, event);
+    Ok(())
 }
 
 impl State {
@@ -82,6 +121,7 @@ impl State {
 
 /// The set's last number is closed.
 pub fn release(set: SetId) {
+    nested::forget(set);
     if let Some(stack) = Stack::get() {
         stack.workers().iter().for_each(|worker| worker.lock().drop_set(set));
     }
@@ -101,7 +141,11 @@ pub fn control(epfd: RawFd, operation: i32, fd: RawFd, event: Option<epoll_event
             control_kernel(epfd, operation, fd, event)?;
             adopt(epfd).map(|_| 0)
         }
-        Owner::Kernel | Owner::Set(_) => control_kernel(epfd, operation, fd, event),
+        Owner::Set(inner) => {
+            control_kernel(epfd, operation, fd, event)?;
+            nest(epfd, inner, fd, event.filter(|_| operation != libc::EPOLL_CTL_DEL)).map(|()| 0)
+        }
+        Owner::Kernel => control_kernel(epfd, operation, fd, event),
         Owner::Inert => Err(Errno::EBADF),
     }
 }
@@ -125,6 +169,16 @@ fn control_kernel(
     Ok(0)
 }
 
+/// What epoll_ctl(2) refuses whatever is watched.
+fn check_operation(operation: i32, event: Option<epoll_event>) -> Result<(), Errno> {
+    let exclusive = event.is_some_and(|event| event.events & libc::EPOLLEXCLUSIVE as u32 != 0);
+    match operation {
+        libc::EPOLL_CTL_ADD | libc::EPOLL_CTL_DEL => Ok(()),
+        libc::EPOLL_CTL_MOD if !exclusive => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 fn kernel_control(epfd: RawFd, operation: i32, fd: RawFd, event: Option<epoll_event>) -> Result<(), Errno> {
     let mut event = event;
     let event = event.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
@@ -142,12 +196,19 @@ fn control_stream(
         Owner::Set(set) => set,
         // The kernel tells whether this is an epoll descriptor: taking out what
         // is not in it gives ENOENT there, and EBADF or EINVAL elsewhere.
-        _ => match kernel_control(epfd, libc::EPOLL_CTL_DEL, stream.fd, None) {
-            Ok(()) | Err(Errno::ENOENT) if operation == libc::EPOLL_CTL_ADD => adopt(epfd)?,
-            Ok(()) | Err(Errno::ENOENT) => return Err(Errno::ENOENT),
+        _ => match kernel_control(epfd, libc::EPOLL_CTL_DEL, stream.fd, None).or_else(|errno| {
+            if errno == Errno::ENOENT {
+                check_operation(operation, event)
+            } else {
+                Err(errno)
+            }
+        }) {
+            Ok(()) if operation == libc::EPOLL_CTL_ADD => adopt(epfd)?,
+            Ok(()) => return Err(Errno::ENOENT),
             Err(errno) => return Err(errno),
         },
     };
+    check_operation(operation, event)?;
     control_stack(set, operation, stream, event)
 }
 
@@ -178,7 +239,7 @@ fn control_listener(
     handle: Handle,
     event: Option<epoll_event>,
 ) -> Result<usize, Errno> {
-    kernel_control(epfd, operation, fd, event)?;
+    control_kernel(epfd, operation, fd, event)?;
     let set = adopt(epfd)?;
     State::of(set).listens.store(true, Ordering::Relaxed);
     control_stack(set, operation, Stream { fd, handle }, event)
@@ -212,7 +273,8 @@ pub fn move_stream(stream: Stream, before: Slot) {
 /// A kernel listener became one of the stack as well: it joins its sets on the
 /// stack's side too.
 pub fn move_listener(fd: RawFd, handle: Handle) {
-    for watch in watches::take(fd) {
+    let watches = watches::lock().get(&fd).cloned().unwrap_or_default();
+    for watch in watches {
         let event = epoll_event { events: watch.events, u64: watch.data };
         // A set that was closed meanwhile no longer holds the socket.
         if is_member(watch.epfd, fd, event) {
@@ -301,6 +363,9 @@ impl Both<'_> {
             let mut guard = worker.lock();
             guard.poll();
             end += guard.harvest(self.set, &mut self.out[end..]);
+            if State::of(self.set).nests.load(Ordering::Relaxed) {
+                end += nested::harvest(&mut guard, self.set, &mut self.out[end..]);
+            }
         }
         end - at
     }
@@ -311,10 +376,11 @@ impl Wait for Both<'_> {
 
     #[inline]
     fn look(&mut self, guard: &mut WorkerGuard<'_>) -> Option<Self::Outcome> {
-        match guard.harvest(self.set, self.out) {
-            0 => None,
-            count => Some(Ok(count)),
+        let mut count = guard.harvest(self.set, self.out);
+        if State::of(self.set).nests.load(Ordering::Relaxed) {
+            count += nested::harvest(guard, self.set, &mut self.out[count..]);
         }
+        (count > 0).then_some(Ok(count))
     }
 
     fn look_at_kernel(&mut self) -> Option<Self::Outcome> {
@@ -375,8 +441,12 @@ mod tests {
 
     #[test]
     fn the_kernels_side_is_looked_at_every_so_often() {
-        let state =
-            State { used: AtomicBool::new(true), waits: AtomicU32::new(0), listens: AtomicBool::new(false) };
+        let state = State {
+            used: AtomicBool::new(true),
+            waits: AtomicU32::new(0),
+            listens: AtomicBool::new(false),
+            nests: AtomicBool::new(false),
+        };
         let due = (0..4 * WAITS_PER_KERNEL_LOOK).filter(|_| state.is_kernel_due()).count();
         assert_eq!(due, 4);
     }

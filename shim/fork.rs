@@ -13,9 +13,9 @@ use std::sync::{MutexGuard, Once};
 use tpa_stack::Stack;
 
 use crate::boundary::shield;
-use crate::start;
 use crate::table::{self, Owner, Slot};
 use crate::watches::{self, Watches};
+use crate::{start, stdio};
 
 /// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
@@ -120,6 +120,9 @@ pub fn is_foreign() -> bool {
 }
 
 extern "C" fn at_exit() {
+    if !is_foreign() {
+        stdio::flush();
+    }
     end_stack();
 }
 

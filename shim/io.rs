@@ -14,6 +14,13 @@ use crate::wait::{self, Patience};
 /// `recv` flags that change nothing on a TCP socket without control messages.
 const HARMLESS: i32 = libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
 
+/// Whether with these flags the bytes are not copied but thrown away (tcp(7):
+/// `MSG_TRUNC`), or only counted.
+#[inline]
+pub fn discards(flags: i32) -> bool {
+    flags & libc::MSG_TRUNC != 0
+}
+
 /// recv(2) and its like into the program's buffers.
 ///
 /// # Errors
@@ -51,6 +58,10 @@ fn receive_more(
         // Urgent data stays in line (RFC 6093); Linux says the same of SO_OOBINLINE.
         return Err(Errno::EINVAL);
     }
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        // It is empty, and nobody waits for it (`inet_recv_error`).
+        return Err(Errno::EAGAIN);
+    }
     let limit = time_limit(stream, flags, || cold::of(stream).receive_timeout);
     let patience = Patience::for_socket(limit);
     let worker = stream.worker()?;
@@ -84,7 +95,11 @@ unsafe fn fill(
         if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) != 0 {
             return Err(Errno::EAGAIN);
         }
-        if flags & libc::MSG_TRUNC != 0 && flags & libc::MSG_PEEK == 0 {
+        if discards(flags) && flags & libc::MSG_PEEK != 0 {
+            nothing_to_fill(guard, stream)?;
+            return Ok(guard.queued(stream.handle).receive.min(buffers.total()));
+        }
+        if discards(flags) {
             return guard.discard(stream.handle, buffers.total() - done);
         }
     }

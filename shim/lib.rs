@@ -17,6 +17,7 @@
 mod address;
 mod boundary;
 mod buffers;
+mod cancel;
 mod cold;
 mod descriptor;
 mod event_set;
@@ -27,15 +28,20 @@ mod hooks;
 mod io;
 mod listener;
 mod logging;
+mod memory;
+mod nested;
 mod options;
 mod pending;
 mod polling;
 mod privilege;
 mod real;
+mod reserve;
 mod signals;
 mod start;
+mod stdio;
 mod stream;
 mod table;
+mod transfer;
 mod wait;
 mod watches;
 

@@ -16,7 +16,7 @@ use crate::boundary::check;
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
 use crate::wait::{self, Patience, Wait};
-use crate::{address, cold, descriptor, options, pending, real, start};
+use crate::{address, cold, descriptor, options, pending, real, reserve, start, watches};
 
 /// Accepts from the stack between two that try the kernel first.
 const ACCEPTS_PER_KERNEL_TURN: u32 = 16;
@@ -40,7 +40,7 @@ pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
     match table::slot(fd).owner() {
         Owner::Kernel => listen_anew(fd, backlog)?,
         Owner::Pending { .. } => {
-            pending::count(-1);
+            pending::count(-(table::numbers_like(fd, table::slot(fd)).len() as isize));
             pending::add(fd, backlog)?;
         }
         Owner::Listener(handle) => {
@@ -65,6 +65,22 @@ fn listen_anew(fd: RawFd, backlog: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The kernel's socket no longer listens: shutdown(2) or a disconnect(2 connect)
+/// ended it. It is a fresh one again, which may listen anew.
+pub fn cease(fd: RawFd) {
+    let slot = table::slot(fd);
+    let watched = if watches::lock().contains_key(&fd) { Slot::WATCHED } else { 0 };
+    let fresh = Slot::kernel_with(Slot::FRESH | Slot::OPTIONED | watched).marked();
+    let numbers = table::numbers_like(fd, slot);
+    if let Owner::Pending { .. } = slot.owner() {
+        pending::count(-(numbers.len() as isize));
+    }
+    numbers.into_iter().for_each(|number| _ = table::replace(number, slot, fresh));
+    if let Owner::Listener(handle) = slot.owner() {
+        Stream { fd, handle }.release();
+    }
+}
+
 /// Where accept(2) puts the peer's address.
 #[derive(Clone, Copy)]
 pub struct Peer {
@@ -86,9 +102,6 @@ pub struct Peer {
 pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Result<usize, Errno> {
     if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
         return Err(Errno::EINVAL);
-    }
-    if !peer.address.is_null() && peer.length.is_null() {
-        return Err(Errno::EFAULT);
     }
     let stack = Stack::get().ok_or(Errno::EBADF)?;
     let nonblocking = table::flag(fd, Flag::NONBLOCK);
@@ -156,28 +169,29 @@ impl Accept {
         if guard.readiness(self.handle) & libc::EPOLLIN as u32 == 0 {
             return Err(Errno::EAGAIN);
         }
-        let fd = reserve(self.flags)?;
-        let handle = guard.accept(self.handle).inspect_err(|_| release(fd))?;
+        let fd = reserve::take(self.flags)?;
+        let handle = guard.accept(self.handle).inspect_err(|_| reserve::release(fd))?;
+        // As in Linux, a connection whose address cannot be told is lost.
+        if let Err(errno) = guard.accepted_from(handle).and_then(|peer| self.tell_peer(peer)) {
+            guard.close(handle);
+            reserve::release(fd);
+            return Err(errno);
+        }
         descriptor::claim(fd);
         table::inherit_flags(self.fd, fd);
         table::set_flag(fd, Flag::NONBLOCK, self.flags & libc::SOCK_NONBLOCK != 0);
-        cold::inherit(Stream { fd: self.fd, handle: self.handle }, Stream { fd, handle });
         table::set(fd, Slot::stream(handle));
-        self.tell_peer(fd, guard.accepted_from(handle)?);
+        cold::inherit(Stream { fd: self.fd, handle: self.handle }, Stream { fd, handle });
         Ok(fd as usize)
     }
 
-    fn tell_peer(&self, fd: RawFd, peer: SocketAddrV4) {
+    fn tell_peer(&self, peer: SocketAddrV4) -> Result<(), Errno> {
         if self.peer.address.is_null() {
-            return;
+            return Ok(());
         }
-        // SAFETY: not null, and the program's promise. The length was checked.
-        let written = unsafe {
-            address::write(self.peer.address, self.peer.length, peer, table::flag(fd, Flag::MAPPED))
-        };
-        if let Err(errno) = written {
-            // Only a negative length fails, and Linux, too, has accepted by then.
-            log::debug!("accept cannot tell the peer's address: {errno}");
+        // SAFETY: the program's promise.
+        unsafe {
+            address::write(self.peer.address, self.peer.length, peer, table::flag(self.fd, Flag::MAPPED))
         }
     }
 }
@@ -200,23 +214,4 @@ impl Wait for Accept {
 
 fn unless_empty(result: Result<usize, Errno>) -> Option<Result<usize, Errno>> {
     Some(result).filter(|result| *result != Err(Errno::EAGAIN))
-}
-
-/// A number for an accepted connection: an eventfd, which costs a third of a
-/// socket and carries the same descriptor flags.
-fn reserve(flags: i32) -> Result<RawFd, Errno> {
-    let close_on_exec = if flags & libc::SOCK_CLOEXEC != 0 { libc::EFD_CLOEXEC } else { 0 };
-    let nonblocking = if flags & libc::SOCK_NONBLOCK != 0 { libc::EFD_NONBLOCK } else { 0 };
-    // SAFETY: no pointers.
-    let fd = check(unsafe { libc::eventfd(0, close_on_exec | nonblocking) })?;
-    if table::covers(fd) {
-        return Ok(fd);
-    }
-    release(fd);
-    Err(Errno::EMFILE)
-}
-
-fn release(fd: RawFd) {
-    // SAFETY: a number that nobody else knows.
-    unsafe { real::close(fd) };
 }

@@ -29,9 +29,14 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 /// Under `strict`, why it cannot be served.
 pub fn add(fd: RawFd, backlog: u32) -> Result<(), Errno> {
     let slot = Slot::pending(NEXT_ID.fetch_add(1, Ordering::Relaxed), backlog);
-    COUNT.fetch_add(1, Ordering::Release);
-    table::set(fd, slot);
-    event_set::adopt_sets_of(fd);
+    let numbers = table::numbers_like(fd, table::slot(fd));
+    let shared = numbers.len() > 1;
+    for number in numbers {
+        COUNT.fetch_add(1, Ordering::Release);
+        table::set_flag(number, Flag::SHARED, shared);
+        table::set(number, slot);
+        event_set::adopt_sets_of(number);
+    }
     if Stack::get().is_some() {
         promote_all()
     } else {
@@ -114,8 +119,7 @@ fn listen(fd: RawFd, stack: &Stack, local: SocketAddrV4, backlog: u32) -> Result
     let options = options::of_kernel_socket(fd, Slot::KERNEL);
     let handle = stack.home().lock().listen(local, backlog, options)?;
     stream::adopt_flags(fd, mapped)?;
-    stream::adopt_read_backs(Stream { fd, handle });
-    event_set::move_listener(fd, handle);
+    stream::adopt_read_backs(Stream { fd, handle }, true);
     Ok(Slot::listener(handle))
 }
 
@@ -127,6 +131,9 @@ fn settle(fd: RawFd, old: Slot, new: Slot) {
         }
         if table::replace(number, old, new) {
             count(-1);
+        }
+        if let Owner::Listener(handle) = new.owner() {
+            event_set::move_listener(number, handle);
         }
     }
     if !new.is_kernel() && table::numbers_of(new).count() > 1 {

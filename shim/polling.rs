@@ -6,12 +6,12 @@ use std::time::Duration;
 use libc::{nfds_t, pollfd, sigset_t};
 use nix::errno::Errno;
 use smallvec::SmallVec;
-use tpa_stack::{Handle, Stack, WorkerGuard};
+use tpa_stack::{Handle, SetId, Stack, WorkerGuard};
 
 use crate::boundary::check;
 use crate::table::{self, Owner};
 use crate::wait::{self, Patience, Wait};
-use crate::{pending, real};
+use crate::{nested, pending, real};
 
 /// Bits that are reported whether asked for or not (poll(2)).
 const ALWAYS: i16 = libc::POLLERR | libc::POLLHUP;
@@ -19,10 +19,13 @@ const ALWAYS: i16 = libc::POLLERR | libc::POLLHUP;
 /// Whether poll(2) with these descriptors is more than the kernel's business.
 #[inline]
 pub fn concerns(fds: &[pollfd]) -> bool {
-    fds.iter().any(|entry| {
-        let slot = table::slot(entry.fd);
-        !slot.is_kernel() && !matches!(slot.owner(), Owner::Set(_))
-    })
+    fds.iter().any(|entry| is_ours(entry.fd))
+}
+
+/// Whether the kernel alone cannot tell if a descriptor is ready.
+#[inline]
+pub fn is_ours(fd: i32) -> bool {
+    !table::slot(fd).is_kernel()
 }
 
 /// poll(2): waits until a descriptor is ready, and says which are.
@@ -51,6 +54,8 @@ struct Poll<'a> {
     fds: &'a mut [pollfd],
     /// Accelerated ones: place in `fds`, and the socket.
     ours: SmallVec<[(usize, Handle); 16]>,
+    /// Event sets, which the kernel looks at as well.
+    sets: SmallVec<[(usize, SetId); 1]>,
     /// What the kernel looks at, place for place; our connections are left out
     /// by a negative number.
     kernels: SmallVec<[pollfd; 16]>,
@@ -60,7 +65,8 @@ struct Poll<'a> {
 
 impl<'a> Poll<'a> {
     fn new(fds: &'a mut [pollfd]) -> Self {
-        let mut poll = Self { ours: SmallVec::new(), kernels: SmallVec::from_slice(fds), mixed: false, fds };
+        let (ours, sets) = (SmallVec::new(), SmallVec::new());
+        let mut poll = Self { ours, sets, kernels: SmallVec::from_slice(fds), mixed: false, fds };
         for (at, entry) in poll.kernels.iter_mut().enumerate() {
             match table::slot(entry.fd).owner() {
                 Owner::Stream(handle) => {
@@ -71,8 +77,12 @@ impl<'a> Poll<'a> {
                     poll.ours.push((at, handle));
                     poll.mixed = true;
                 }
+                Owner::Set(set) => {
+                    poll.sets.push((at, set));
+                    poll.mixed = true;
+                }
                 Owner::Inert => entry.fd = -1,
-                Owner::Kernel | Owner::Pending { .. } | Owner::Set(_) => poll.mixed |= entry.fd >= 0,
+                Owner::Kernel | Owner::Pending { .. } => poll.mixed |= entry.fd >= 0,
             }
         }
         poll
@@ -119,6 +129,12 @@ impl Wait for Poll<'_> {
             let entry = &mut self.fds[at];
             // epoll(7)'s bits are poll(2)'s.
             entry.revents = guard.readiness(handle) as i16 & (entry.events | ALWAYS);
+            any |= entry.revents != 0;
+        }
+        for &(at, set) in &self.sets {
+            let entry = &mut self.fds[at];
+            let bits = nested::arrivals(guard, set).map_or(0, |_| libc::POLLIN | libc::POLLRDNORM);
+            entry.revents = bits & entry.events;
             any |= entry.revents != 0;
         }
         any.then(|| self.add_kernels().map(drop))

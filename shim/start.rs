@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use once_cell::sync::OnceCell;
 use tpa_stack::config::{self, Config, Decision, DeviceSpec, Policy};
 use tpa_stack::{Purpose, Stack};
 
+use crate::boundary::shield;
 use crate::{fork, logging};
 
 /// What a call on a socket that should be accelerated fails with under
@@ -129,6 +130,20 @@ fn tell(what: &str, address: SocketAddr, decision: Decision) -> bool {
         log::debug!("{what} {address} stays with the kernel: {}", decision.reason);
     }
     decision.accelerate
+}
+
+/// Whether io_uring_setup(2) is to fail: programs that can do without then use
+/// calls that we see. Says so, once.
+pub extern "C" fn refuses_io_uring() -> bool {
+    static SAID: Once = Once::new();
+    let mut refuses = false;
+    shield(|| {
+        refuses = settings().is_some_and(|settings| !settings.config.io_uring);
+        if refuses {
+            SAID.call_once(|| log::warn!("io_uring is refused: accelerated sockets do not exist for it"));
+        }
+    });
+    refuses
 }
 
 /// Time to poll before a sleep.

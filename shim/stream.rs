@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tpa_stack::{ConnectState, Handle, Purpose, Queued, Stack, Worker};
@@ -48,15 +49,19 @@ impl Stream {
             self.disconnect();
             return Ok(0);
         }
+        // Until it is disconnected it stays a connected one, whatever became of it
+        // (`SS_CONNECTED`).
+        if !table::flag(self.fd, Flag::CONNECTING) {
+            return Err(Errno::EISCONN);
+        }
         let state = self.worker()?.lock().connect_state(self.handle);
         match state {
             ConnectState::Connecting if self.is_nonblocking() => Err(Errno::EALREADY),
-            ConnectState::Connecting | ConnectState::Failed => self.await_connection(),
-            ConnectState::Connected if table::flag(self.fd, Flag::CONNECTING) => {
+            ConnectState::Connecting | ConnectState::Failed => self.await_connection(Errno::EALREADY),
+            ConnectState::Connected => {
                 table::set_flag_shared(self.fd, Flag::CONNECTING, false);
                 Ok(0)
             }
-            ConnectState::Connected => Err(Errno::EISCONN),
             ConnectState::Closed => {
                 self.disconnect();
                 Err(Errno::ECONNABORTED)
@@ -64,8 +69,9 @@ impl Stream {
         }
     }
 
-    /// Waits until the connection stands or has failed.
-    fn await_connection(&self) -> Result<usize, Errno> {
+    /// Waits until the connection stands or has failed; `late` is what the call
+    /// fails with when `SO_SNDTIMEO` ends the wait.
+    fn await_connection(&self, late: Errno) -> Result<usize, Errno> {
         let patience = Patience::for_socket(cold::of(*self).send_timeout);
         let connected =
             wait::until(self.worker()?, &patience, |guard| match guard.connect_state(self.handle) {
@@ -80,8 +86,8 @@ impl Stream {
                 Ok(0)
             }
             // The attempt goes on (connect(2): EINTR; socket(7): SO_SNDTIMEO).
-            Err(Errno::EAGAIN) => Err(Errno::EINPROGRESS),
-            Err(Errno::EINTR) => Err(Errno::EINTR),
+            Err(Errno::EAGAIN) => Err(late),
+            Err(errno @ (Errno::EINTR | Errno::ECANCELED)) => Err(errno),
             Err(errno) => {
                 self.disconnect();
                 Err(errno)
@@ -89,14 +95,59 @@ impl Stream {
         }
     }
 
-    /// The socket is the kernel's unconnected one again.
+    /// The socket is the kernel's unconnected one again. What of the connection
+    /// still stands is reset (`tcp_disconnect`).
     fn disconnect(&self) {
         let slot = Slot::stream(self.handle);
-        for fd in table::numbers_of(slot) {
+        let fresh = Slot::kernel_with(Slot::FRESH | Slot::OPTIONED).marked();
+        for fd in table::numbers_like(self.fd, slot) {
             table::set_flag(fd, Flag::CONNECTING, false);
-            table::replace(fd, slot, Slot::kernel_with(Slot::FRESH | Slot::OPTIONED));
+            table::replace(fd, slot, fresh);
+        }
+        if let Ok(worker) = self.worker() {
+            // A handle without a socket has nothing to reset.
+            let _ = worker.lock().set_options(self.handle, |options| options.linger = Some(0));
         }
         self.release();
+    }
+
+    /// close(2) of the program's last number. With `SO_LINGER` it waits until the
+    /// peer has everything, for so long at most (socket(7)), on a non-blocking socket
+    /// too.
+    pub fn close(&self) {
+        if let Some(time) = self.linger_time() {
+            self.linger(time);
+        }
+        self.release();
+    }
+
+    /// How long a close is to wait; `None`: not at all, as when bytes were never
+    /// read and the connection is reset.
+    fn linger_time(&self) -> Option<Duration> {
+        let guard = self.worker().ok()?.lock();
+        let seconds = guard.options(self.handle).ok()?.linger.filter(|&seconds| seconds > 0)?;
+        (guard.queued(self.handle).receive == 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    fn linger(&self, time: Duration) {
+        /// The moment at which the peer has everything wakes no sleeper.
+        const PART: Duration = Duration::from_millis(5);
+        let Ok(worker) = self.worker() else { return };
+        if worker.lock().shutdown(self.handle, false, true).is_err() {
+            return;
+        }
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let patience = Patience::for_events(Some(left.min(PART)), std::ptr::null());
+            let ended = wait::until(worker, &patience, |guard| match guard.has_unacknowledged(self.handle) {
+                true => Err(Errno::EAGAIN),
+                false => Ok(()),
+            });
+            if ended != Err(Errno::EAGAIN) || left.is_zero() {
+                return;
+            }
+        }
     }
 
     /// The program's last number of the connection is gone: TCP ends it.
@@ -127,6 +178,11 @@ impl Stream {
             libc::SHUT_RDWR => (true, true),
             _ => return Err(Errno::EINVAL),
         };
+        if self.worker()?.lock().connect_state(self.handle) == ConnectState::Connecting {
+            // `inet_shutdown`: an attempt ends as if it had never begun.
+            self.disconnect();
+            return Ok(0);
+        }
         self.worker()?.lock().shutdown(self.handle, read, write).map(|()| 0)
     }
 
@@ -175,7 +231,7 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
     let remote_v4 = address::as_v4(remote)?;
     match open(fd, settings, remote_v4, remote.is_ipv6()) {
         Ok(Some(stream)) if stream.is_nonblocking() => Some(Err(Errno::EINPROGRESS)),
-        Ok(Some(stream)) => Some(stream.await_connection()),
+        Ok(Some(stream)) => Some(stream.await_connection(Errno::EINPROGRESS)),
         Ok(None) => None,
         Err(errno) => Some(Err(errno)),
     }
@@ -192,19 +248,23 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddrV4, mapped: bool) -> R
     let before = table::slot(fd);
     let socket_options = options::of_kernel_socket(fd, before);
     let local = address::of_kernel_socket(fd).and_then(address::as_v4).filter(|local| local.port() != 0);
-    adopt_flags(fd, mapped)?;
+    let numbers = table::numbers_like(fd, before);
+    numbers.iter().try_for_each(|&number| adopt_flags(number, mapped))?;
     let opened = stack.home().lock().connect(local, remote, socket_options);
     let handle = match opened {
         Ok(handle) => handle,
         Err(errno) => return decline(errno.desc(), errno),
     };
     let stream = Stream { fd, handle };
-    table::set_flag(fd, Flag::CONNECTING, true);
-    if !options::is_untouched(before) {
-        adopt_read_backs(stream);
+    for number in numbers {
+        table::set_flag(number, Flag::CONNECTING, true);
+        table::set_flag(number, Flag::SHARED, before.is_marked());
+        table::set(number, Slot::stream(handle));
+        event_set::move_stream(Stream { fd: number, handle }, before);
     }
-    table::set(fd, Slot::stream(handle));
-    event_set::move_stream(stream, before);
+    if !options::is_untouched(before) {
+        adopt_read_backs(stream, false);
+    }
     Ok(Some(stream))
 }
 
@@ -218,12 +278,13 @@ pub fn adopt_flags(fd: RawFd, mapped: bool) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Takes over the options that only have to be read back or kept by the shim.
-pub fn adopt_read_backs(stream: Stream) {
+/// Takes over the options that only have to be read back or kept by the shim,
+/// of a connection or of what `listens`.
+pub fn adopt_read_backs(stream: Stream, listens: bool) {
     for (option, flag) in [(libc::SO_REUSEADDR, Flag::REUSE_ADDRESS), (libc::SO_REUSEPORT, Flag::REUSE_PORT)]
     {
         let on = options::kernel_int(stream.fd, libc::SOL_SOCKET, option) == Some(1);
-        table::set_flag(stream.fd, flag, on);
+        table::set_flag_shared(stream.fd, flag, on);
     }
-    cold::adopt(stream);
+    cold::adopt(stream, listens);
 }

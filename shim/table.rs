@@ -63,10 +63,28 @@ impl Slot {
     pub const WATCHED: u64 = 2;
     /// A fresh socket with options of its own.
     pub const OPTIONED: u64 = 4;
+    /// An event set of the kernel's.
+    pub const EVENTS: u64 = 8;
+    /// Bits of these facts; above them is the mark that tells numbers of one
+    /// description, made by dup(2), from those of another.
+    const FACT_BITS: u32 = 8;
 
     /// A kernel slot with the given facts ([`Slot::FRESH`] and its fellows).
     pub const fn kernel_with(facts: u64) -> Self {
         Slot(facts & PAYLOAD)
+    }
+
+    /// The same facts of a description of its own: no other slot is equal.
+    pub fn marked(self) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let facts = self.0 & ((1 << Self::FACT_BITS) - 1);
+        Self::kernel_with(NEXT.fetch_add(1, Ordering::Relaxed) << Self::FACT_BITS | facts)
+    }
+
+    /// Whether a kernel slot is [`Slot::marked`]: every number of its description
+    /// has an equal one.
+    pub fn is_marked(self) -> bool {
+        self.is_kernel() && self.0 >> Self::FACT_BITS != 0
     }
 
     /// A connection.
@@ -154,11 +172,27 @@ pub fn replace(fd: RawFd, old: Slot, new: Slot) -> bool {
     place.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// Adds facts to a fresh kernel socket's slot; does nothing to others.
+/// Adds facts to a fresh kernel socket's or event set's slot; does nothing to others.
 pub fn note(fd: RawFd, facts: u64) {
     let slot = slot(fd);
-    if slot.has(Slot::FRESH) && !slot.has(facts) {
-        replace(fd, slot, Slot(slot.0 | facts));
+    if (slot.has(Slot::FRESH) || slot.has(Slot::EVENTS)) && !slot.has(facts) {
+        replace_all(fd, slot, Slot(slot.0 | facts));
+    }
+}
+
+/// The numbers of the description that `fd`, whose slot is `slot`, is one of.
+pub fn numbers_like(fd: RawFd, slot: Slot) -> Vec<RawFd> {
+    if slot.is_marked() || (!slot.is_kernel() && flag(fd, Flag::SHARED)) {
+        numbers_of(slot).collect()
+    } else {
+        vec![fd]
+    }
+}
+
+/// Replaces the slot of every number of a description.
+pub fn replace_all(fd: RawFd, old: Slot, new: Slot) {
+    for number in numbers_like(fd, old) {
+        replace(number, old, new);
     }
 }
 
@@ -286,6 +320,19 @@ mod tests {
         set(fd, Slot::KERNEL);
         note(fd, Slot::WATCHED);
         assert!(slot(fd).is_plain(), "facts are only kept of fresh sockets");
+    }
+
+    #[test]
+    fn facts_reach_every_number_of_a_marked_description_and_no_other() {
+        let (one, other) = (Slot::kernel_with(Slot::FRESH).marked(), Slot::kernel_with(Slot::FRESH).marked());
+        for (fd, slot) in [(900_031, one), (900_032, one), (900_033, other)] {
+            set(fd, slot);
+        }
+        note(900_031, Slot::OPTIONED);
+        assert!(slot(900_032).has(Slot::OPTIONED) && !slot(900_033).has(Slot::OPTIONED));
+        for fd in [900_031, 900_032, 900_033] {
+            set(fd, Slot::KERNEL);
+        }
     }
 
     #[test]

@@ -14,8 +14,10 @@ use nix::errno::Errno;
 use smallvec::SmallVec;
 use tpa_stack::{Worker, WorkerGuard, MAX_WAIT_FDS};
 
-use crate::boundary::{check, NoCancel};
-use crate::{real, signals, start};
+use crate::boundary::check;
+use crate::cancel::{self, NoCancel};
+use crate::signals::{Blocked, Watch};
+use crate::{real, start};
 
 /// While spinning, rounds of the stack between two looks at the kernel's side,
 /// which cost a system call each.
@@ -88,6 +90,22 @@ impl Patience {
         self.times(now).deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
+    /// Whether something ends the wait that is not what it waits for.
+    fn check(&self, watch: &Watch) -> Result<(), Errno> {
+        if cancel::is_due() {
+            return Err(cancel::CANCELED);
+        }
+        if !self.mask.is_null() {
+            // Handlers that the mask lets through run here.
+            sleep_on(&mut [], Some(Duration::ZERO), self.mask)?;
+        }
+        if watch.is_over(self.restarts) {
+            Err(Errno::EINTR)
+        } else {
+            Ok(())
+        }
+    }
+
     fn may_spin(&self) -> bool {
         let now = Instant::now();
         let times = self.times(now);
@@ -99,13 +117,16 @@ impl Patience {
 ///
 /// # Errors
 ///
-/// `EINTR` when a signal handler ran, or another error of ppoll(2).
+/// `EINTR` when a signal handler ran, [`cancel::CANCELED`], or another error of
+/// ppoll(2).
 pub fn wait<W: Wait>(
     workers: &[Worker],
     what: &mut W,
     patience: &Patience,
 ) -> Result<Option<W::Outcome>, Errno> {
     let _no_cancel = NoCancel::new();
+    let _blocked = (!patience.mask.is_null()).then(Blocked::new);
+    let watch = Watch::begin();
     loop {
         if let Some(outcome) = look(workers, what).or_else(|| what.look_at_kernel()) {
             return Ok(Some(outcome));
@@ -123,8 +144,9 @@ pub fn wait<W: Wait>(
             if let Some(outcome) = what.look_at_kernel() {
                 return Ok(Some(outcome));
             }
+            patience.check(&watch)?;
         }
-        if let Some(outcome) = sleep(workers, what, patience)? {
+        if let Some(outcome) = sleep(workers, what, patience, &watch)? {
             return Ok(Some(outcome));
         }
     }
@@ -154,6 +176,7 @@ fn sleep<W: Wait>(
     workers: &[Worker],
     what: &mut W,
     patience: &Patience,
+    watch: &Watch,
 ) -> Result<Option<W::Outcome>, Errno> {
     let mut fds: SmallVec<[pollfd; MAX_WAIT_FDS + 4]> = SmallVec::from_slice(what.descriptors());
     let mut limit = patience.remaining();
@@ -170,11 +193,37 @@ fn sleep<W: Wait>(
         limit = limit.into_iter().chain(timer).min();
         fds.extend(worker.wait_fds().iter().map(|&fd| pollfd { fd, events: libc::POLLIN, revents: 0 }));
     }
-    match sleep_on(&mut fds, limit, patience.mask) {
-        Err(Errno::EINTR) if patience.restarts && signals::all_restart() => Ok(None),
-        slept => slept.map(|_| None),
+    // Who cancels the thread from here on rings a doorbell.
+    if cancel::is_due() {
+        return Err(cancel::CANCELED);
+    }
+    let slept = watch.sleep(limit.map_or(FOREVER, timespec_of), |limit| {
+        // Not libc's ppoll, which copies the time before it enters the kernel.
+        let mask_size = size_of::<libc::c_ulong>() as libc::c_long;
+        // SAFETY: a live array and its length, a live time; the mask is null or the
+        // program's.
+        let ready = unsafe {
+            real::syscall(
+                libc::SYS_ppoll,
+                fds.as_mut_ptr() as libc::c_long,
+                fds.len() as libc::c_long,
+                limit as libc::c_long,
+                patience.mask as libc::c_long,
+                mask_size,
+                0,
+            )
+        };
+        Errno::result(ready).map(drop)
+    });
+    match slept {
+        Err(Errno::EINTR) if !watch.is_over_after_sleep(patience.restarts) => Ok(None),
+        Ok(()) if watch.is_over(patience.restarts) => Err(Errno::EINTR),
+        slept => slept.map(|()| None),
     }
 }
+
+/// As long as ppoll(2) knows.
+const FOREVER: libc::timespec = libc::timespec { tv_sec: libc::time_t::MAX, tv_nsec: 0 };
 
 /// ppoll(2) with a limit in time.
 pub fn sleep_on(fds: &mut [pollfd], limit: Option<Duration>, mask: *const sigset_t) -> Result<usize, Errno> {

@@ -7,13 +7,9 @@ use nix::errno::Errno;
 use redhook::hook;
 
 use crate::boundary::{call, check};
-use crate::descriptor;
-use crate::real;
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner};
-
-/// Whether the next byte is the urgent one; `asm-generic/sockios.h`.
-const SIOCATMARK: c_ulong = 0x8905;
+use crate::{descriptor, memory, real, reserve};
 
 hook! {
     unsafe fn close(fd: c_int) -> c_int => close_hook {
@@ -63,7 +59,7 @@ hook! {
     unsafe fn dup(fd: c_int) -> c_int => dup_hook {
         // SAFETY: the caller's argument, unchanged.
         let new = unsafe { real::dup(fd) };
-        if new < 0 || (table::slot(fd).is_kernel() && table::slot(new).is_plain()) {
+        if new < 0 || (table::slot(fd).is_plain() && table::slot(new).is_plain()) {
             return new;
         }
         call(|| descriptor::adopt_dup(fd, new))
@@ -116,8 +112,8 @@ fn control(fd: c_int, command: c_int, argument: usize, real: impl FnOnce() -> c_
     let slot = table::slot(fd);
     if slot.is_kernel() {
         let result = real();
-        if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) {
-            descriptor::claim(result);
+        if matches!(command, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) && result >= 0 {
+            return call(|| descriptor::adopt_dup(fd, result));
         }
         return result;
     }
@@ -145,21 +141,47 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: size_t) ->
             table::set_flag_shared(fd, Flag::NONBLOCK, on);
             Ok(0)
         }),
-        (Owner::Stream(handle), libc::FIONREAD | libc::TIOCOUTQ) => call(|| {
-            let queued = Stream { fd, handle }.queued()?;
-            let bytes = if request == libc::FIONREAD { queued.receive } else { queued.send };
-            // SAFETY: null, or the program's int.
-            let out = unsafe { (argument as *mut c_int).as_mut() }.ok_or(Errno::EFAULT)?;
-            *out = c_int::try_from(bytes).unwrap_or(c_int::MAX);
-            Ok(0)
-        }),
-        (Owner::Stream(handle), SIOCATMARK) => call(|| {
-            let mark = Stream { fd, handle }.worker()?.lock().at_mark(handle)?;
-            // SAFETY: null, or the program's int.
-            let out = unsafe { (argument as *mut c_int).as_mut() }.ok_or(Errno::EFAULT)?;
-            *out = mark.into();
-            Ok(0)
-        }),
+        (Owner::Stream(handle), _) => {
+            // SAFETY: the caller's promise.
+            call(|| unsafe { control_stream(Stream { fd, handle }, request, argument as *mut c_int, real) })
+        }
         _ => real(),
     }
+}
+
+/// Bytes that wait and were not sent (linux/sockios.h).
+const SIOCOUTQNSD: c_ulong = 0x894b;
+/// Whether urgent data is next (linux/sockios.h).
+pub const SIOCATMARK: c_ulong = 0x8905;
+
+/// ioctl(2) on a connection: what the stack knows; all else is asked of a kernel
+/// socket.
+///
+/// # Safety
+///
+/// As ioctl(2).
+unsafe fn control_stream(
+    stream: Stream,
+    request: c_ulong,
+    out: *mut c_int,
+    real: impl FnOnce() -> c_int,
+) -> Result<usize, Errno> {
+    let value = match request {
+        libc::FIONREAD => stream.queued()?.receive,
+        libc::TIOCOUTQ => stream.queued()?.send,
+        SIOCOUTQNSD => stream.queued()?.unsent,
+        SIOCATMARK => stream.worker()?.lock().at_mark(stream.handle)?.into(),
+        libc::FIOCLEX | libc::FIONCLEX => return check(real()).map(|value| value as usize),
+        // SAFETY: the caller's promise.
+        libc::FIOASYNC if unsafe { memory::read(out) }? != 0 => {
+            descriptor::say_no_sigio();
+            return Err(Errno::ENOTTY);
+        }
+        _ => {
+            reserve::make_socket(stream)?;
+            return check(real()).map(|value| value as usize);
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { memory::write(out, c_int::try_from(value).unwrap_or(c_int::MAX)) }.map(|()| 0)
 }

@@ -12,17 +12,25 @@ use tpa_stack::Stack;
 
 use super::poll::{limit_of, millis};
 use crate::boundary::call;
-use crate::table::{self, Owner};
-use crate::{descriptor, event_set, pending, real};
+use crate::table::{self, Owner, Slot};
+use crate::{descriptor, event_set, memory, pending, real};
 
 /// `EP_MAX_EVENTS`: the most that one wait may ask for.
 const MAX_EVENTS: usize = i32::MAX as usize / size_of::<epoll_event>();
+
+/// A new event set: so that its dup(2)s will be known as the same one.
+fn note_set(fd: c_int) {
+    descriptor::claim(fd);
+    if fd >= 0 {
+        table::set(fd, Slot::kernel_with(Slot::EVENTS));
+    }
+}
 
 hook! {
     unsafe fn epoll_create(size: c_int) -> c_int => epoll_create_hook {
         // SAFETY: the caller's argument, unchanged.
         let fd = unsafe { real::epoll_create(size) };
-        descriptor::claim(fd);
+        note_set(fd);
         fd
     }
 }
@@ -31,7 +39,7 @@ hook! {
     unsafe fn epoll_create1(flags: c_int) -> c_int => epoll_create1_hook {
         // SAFETY: the caller's argument, unchanged.
         let fd = unsafe { real::epoll_create1(flags) };
-        descriptor::claim(fd);
+        note_set(fd);
         fd
     }
 }
@@ -49,9 +57,9 @@ hook! {
         }
         call(|| {
             // EPOLL_CTL_DEL ignores the event, which may be anything (epoll_ctl(2)).
-            let wanted = operation != libc::EPOLL_CTL_DEL && !event.is_null();
-            // SAFETY: not null, and the program's event; it may be unaligned.
-            let event = wanted.then(|| unsafe { event.read_unaligned() });
+            let wanted = operation != libc::EPOLL_CTL_DEL;
+            // SAFETY: the caller's promise.
+            let event = wanted.then(|| unsafe { memory::read(event) }).transpose()?;
             event_set::control(epfd, operation, fd, event)
         })
     }
@@ -114,7 +122,7 @@ pub unsafe extern "C" fn epoll_pwait2(
     match unsafe { limit_of(timeout) } {
         // SAFETY: the caller's promise.
         Ok(limit) => unsafe { wait(epfd, (events, room), limit, mask, real) },
-        Err(errno) => call(|| Err(errno)),
+        Err(errno) => call(move || Err(errno)),
     }
 }
 
@@ -123,7 +131,10 @@ pub unsafe extern "C" fn epoll_pwait2(
 /// # Safety
 ///
 /// As epoll_pwait(2).
-unsafe fn wait(
+///
+/// A C function for the sake of [`crate::cancel::act`].
+#[allow(improper_ctypes_definitions)] // Only ever called from Rust.
+unsafe extern "C" fn wait(
     epfd: c_int,
     (events, room): (*mut epoll_event, c_int),
     limit: Option<Duration>,
@@ -146,12 +157,9 @@ unsafe fn wait(
         if !(1..=MAX_EVENTS).contains(&room) {
             return Err(Errno::EINVAL);
         }
-        if events.is_null() {
-            return Err(Errno::EFAULT);
-        }
-        // SAFETY: the program's array of that many events; epoll_event is packed
-        // on x86-64, so that any address will do.
-        let out = unsafe { std::slice::from_raw_parts_mut(events, room) };
+        // SAFETY: the caller's promise; epoll_event is packed on x86-64, so that any
+        // address will do.
+        let out = unsafe { memory::array(events, room) }?;
         event_set::wait(epfd, set, out, limit, mask)
     })
 }

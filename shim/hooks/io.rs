@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{iovec, size_t, sockaddr, socklen_t, ssize_t};
 use nix::errno::Errno;
 use redhook::hook;
 
@@ -10,12 +10,12 @@ use crate::boundary::call_hot;
 use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
 use crate::table::{self, Owner};
-use crate::{io, real};
+use crate::{io, memory, real};
 
 /// Runs `ours` for a connection of the stack, and `real` for all else. Closures
 /// that own their arguments leave them in registers.
 #[inline(always)]
-fn either(
+pub fn either(
     fd: c_int,
     real: impl FnOnce() -> ssize_t,
     ours: impl FnOnce(Stream) -> Result<usize, Errno>,
@@ -45,8 +45,14 @@ unsafe fn receive_one(
     flags: c_int,
 ) -> Result<usize, Errno> {
     let entry = entry(buffer, length);
+    let buffers = if io::discards(flags) {
+        Buffers::unread(&entry)
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { Buffers::one(&entry) }?
+    };
     // SAFETY: the caller's promise.
-    unsafe { io::receive(stream, Buffers::one(&entry)?, flags) }
+    unsafe { io::receive(stream, buffers, flags) }
 }
 
 /// send(2) from one buffer.
@@ -68,7 +74,7 @@ unsafe fn transmit_one(
 
 /// The count of readv(2) and writev(2): negative ones are refused like too
 /// large ones.
-fn count_of(count: c_int) -> usize {
+pub fn count_of(count: c_int) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
@@ -142,27 +148,10 @@ unsafe fn receive_from(
     // SAFETY: the caller's promise.
     let count = unsafe { receive_one(stream, buffer, length, flags) }?;
     if !address.is_null() {
-        // SAFETY: null, or the program's to be written.
-        let address_length = unsafe { address_length.as_mut() }.ok_or(Errno::EFAULT)?;
-        *address_length = 0;
+        // SAFETY: the caller's promise.
+        unsafe { memory::write(address_length, 0) }?;
     }
     Ok(count)
-}
-
-hook! {
-    unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => recvmsg_hook {
-        // SAFETY: the caller's arguments, unchanged.
-        either(fd, move || unsafe { real::recvmsg(fd, message, flags) }, move |stream| {
-            // SAFETY: null, or the program's message.
-            let message = unsafe { message.as_mut() }.ok_or(Errno::EFAULT)?;
-            // SAFETY: the caller's promise.
-            let buffers = unsafe { Buffers::new(message.msg_iov, message.msg_iovlen) }?;
-            // SAFETY: the caller's promise.
-            let count = unsafe { io::receive(stream, buffers, flags) }?;
-            (message.msg_namelen, message.msg_controllen, message.msg_flags) = (0, 0, 0);
-            Ok(count)
-        })
-    }
 }
 
 hook! {
@@ -261,17 +250,5 @@ hook! {
             // SAFETY: the caller's promise.
             move |stream| unsafe { transmit_one(stream, buffer, length, flags) },
         )
-    }
-}
-
-hook! {
-    unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t => sendmsg_hook {
-        // SAFETY: the caller's arguments, unchanged.
-        either(fd, move || unsafe { real::sendmsg(fd, message, flags) }, move |stream| {
-            // SAFETY: null, or the program's message.
-            let message = unsafe { message.as_ref() }.ok_or(Errno::EFAULT)?;
-            // SAFETY: the caller's promise.
-            io::transmit(stream, unsafe { Buffers::new(message.msg_iov, message.msg_iovlen) }?, flags)
-        })
     }
 }

@@ -6,15 +6,23 @@
 //! [`crate::boundary`] to a safe function.
 //!
 //! redhook declares them. Plain exported functions stand where its `hook!`
-//! cannot: variadic ones (fcntl, ioctl), those that a libc may lack (its lookup
+//! cannot: variadic ones (fcntl, ioctl, syscall), those that a libc may lack (its lookup
 //! panics then), and those that never return. A variadic function is met by one
 //! of fixed arity: on x86-64 and AArch64 integer arguments travel the same way.
 
+mod aliases;
 mod credentials;
 mod descriptor;
 mod epoll;
 mod io;
+mod messages;
 mod options;
 mod poll;
+mod positioned;
+mod print;
 mod process;
+mod raw;
+mod signal;
 mod socket;
+mod status;
+mod transfer;

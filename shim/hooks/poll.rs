@@ -10,7 +10,7 @@ use redhook::hook;
 
 use crate::boundary::call;
 use crate::polling::{self, Selected};
-use crate::real;
+use crate::{memory, real};
 
 /// A limit in milliseconds; negative: none.
 #[inline]
@@ -26,10 +26,13 @@ pub fn millis(timeout: c_int) -> Option<Duration> {
 ///
 /// # Safety
 ///
-/// `timeout` is null or the program's.
+/// `timeout` is an impossible address (see [`memory`]) or the program's.
 pub unsafe fn limit_of(timeout: *const timespec) -> Result<Option<Duration>, Errno> {
+    if timeout.is_null() {
+        return Ok(None);
+    }
     // SAFETY: the caller's promise.
-    let Some(timeout) = (unsafe { timeout.as_ref() }) else { return Ok(None) };
+    let timeout = unsafe { memory::read(timeout) }?;
     match (u64::try_from(timeout.tv_sec), u32::try_from(timeout.tv_nsec)) {
         (Ok(seconds), Ok(nanos @ 0..=999_999_999)) => Ok(Some(Duration::new(seconds, nanos))),
         _ => Err(Errno::EINVAL),
@@ -46,11 +49,11 @@ pub unsafe fn limit_of(timeout: *const timespec) -> Result<Option<Duration>, Err
 unsafe fn ours<'a>(fds: *mut pollfd, count: nfds_t) -> Option<&'a mut [pollfd]> {
     /// More than any process can have open.
     const MOST: nfds_t = 1 << 31;
-    if fds.is_null() || count == 0 || count > MOST {
+    if count == 0 || count > MOST {
         return None;
     }
     // SAFETY: the caller's promise.
-    let fds = unsafe { std::slice::from_raw_parts_mut(fds, count as usize) };
+    let fds = unsafe { memory::array(fds, count as usize) }.ok()?;
     polling::concerns(fds).then_some(fds)
 }
 
@@ -125,17 +128,17 @@ hook! {
     ) -> c_int => select_hook {
         let sets = Sets { read, write, except };
         // SAFETY: the caller's promise.
-        let Some(fds) = (unsafe { sets.ours(count) }) else {
+        if !unsafe { sets.concern_us(count) } {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::select(count, read, write, except, timeout) };
-        };
+        }
         call(|| {
             // SAFETY: the caller's promise.
-            let timeout = unsafe { timeout.as_mut() };
+            let timeout = if timeout.is_null() { None } else { Some(unsafe { memory::borrow(timeout) }?) };
             let limit = timeout.as_deref().map(limit_of_timeval).transpose()?;
             let begin = Instant::now();
             // SAFETY: the caller's promise.
-            let result = unsafe { sets.wait(fds, limit, null()) };
+            let result = unsafe { sets.wait(count, limit, null()) };
             // Linux counts the time down (select(2)).
             if let (Some(timeout), Some(limit)) = (timeout, limit) {
                 *timeout = timeval_of(limit.saturating_sub(begin.elapsed()));
@@ -156,12 +159,12 @@ hook! {
     ) -> c_int => pselect_hook {
         let sets = Sets { read, write, except };
         // SAFETY: the caller's promise.
-        let Some(fds) = (unsafe { sets.ours(count) }) else {
+        if !unsafe { sets.concern_us(count) } {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::pselect(count, read, write, except, timeout, mask) };
-        };
+        }
         // SAFETY: the caller's promise.
-        call(|| unsafe { sets.wait(fds, limit_of(timeout)?, mask) })
+        call(|| unsafe { sets.wait(count, limit_of(timeout)?, mask) })
     }
 }
 
@@ -194,42 +197,51 @@ type Word = libc::c_ulong;
 const BITS: usize = Word::BITS as usize;
 
 impl Sets {
-    /// What is in the sets, when an accelerated socket is among it.
+    /// In which of the sets a number is.
     ///
     /// # Safety
     ///
-    /// Each set is null or has room for `count` bits, in whole words.
-    unsafe fn ours(self, count: c_int) -> Option<Vec<(pollfd, Selected)>> {
-        let mut fds = Vec::new();
-        for fd in 0..count.max(0) {
-            // SAFETY: the caller's promise.
-            let selected = unsafe {
-                Selected {
-                    read: has(self.read, fd),
-                    write: has(self.write, fd),
-                    except: has(self.except, fd),
-                }
-            };
-            if selected != Selected::default() {
-                fds.push((pollfd { fd, events: selected.events(), revents: 0 }, selected));
-            }
+    /// Each set is null or has room for the number's bit, in whole words.
+    unsafe fn selected(self, fd: c_int) -> Selected {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Selected { read: has(self.read, fd), write: has(self.write, fd), except: has(self.except, fd) }
         }
-        let entries: Vec<pollfd> = fds.iter().map(|(entry, _)| *entry).collect();
-        polling::concerns(&entries).then_some(fds)
+    }
+
+    /// Whether an accelerated socket is in the sets.
+    ///
+    /// # Safety
+    ///
+    /// Each set is null, an impossible address (see [`memory`]), or has room for
+    /// `count` bits, in whole words.
+    unsafe fn concern_us(self, count: c_int) -> bool {
+        let length = (count.max(0) as usize).div_ceil(BITS) * size_of::<Word>();
+        let is_possible = |set: *mut fd_set| set.is_null() || memory::is_possible(set.cast(), length);
+        [self.read, self.write, self.except].into_iter().all(is_possible)
+            && (0..count).any(|fd| {
+                // SAFETY: the caller's promise.
+                polling::is_ours(fd) && unsafe { self.selected(fd) } != Selected::default()
+            })
     }
 
     /// Waits, and leaves in the sets what is ready.
     ///
     /// # Safety
     ///
-    /// As [`Sets::ours`], which gave `fds`.
+    /// Each set is null or has room for `count` bits, in whole words.
     unsafe fn wait(
         self,
-        fds: Vec<(pollfd, Selected)>,
+        count: c_int,
         limit: Option<Duration>,
         mask: *const sigset_t,
     ) -> Result<usize, Errno> {
-        let (mut entries, selected): (Vec<_>, Vec<_>) = fds.into_iter().unzip();
+        // SAFETY: the caller's promise.
+        let all = (0..count).map(|fd| (fd, unsafe { self.selected(fd) }));
+        let (mut entries, selected): (Vec<_>, Vec<_>) = all
+            .filter(|(_, selected)| *selected != Selected::default())
+            .map(|(fd, selected)| (pollfd { fd, events: selected.events(), revents: 0 }, selected))
+            .unzip();
         polling::poll(&mut entries, limit, mask)?;
         if entries.iter().any(|entry| entry.revents & libc::POLLNVAL != 0) {
             return Err(Errno::EBADF);

@@ -103,27 +103,29 @@ hook! {
     unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int => connect_hook {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { real::connect(fd, address, length) };
-        if start::is_inside() {
-            return real();
-        }
         // SAFETY: the caller's promise.
-        let given = unsafe { address::read(address, length) };
+        let given = || unsafe { address::read(address, length) };
         match table::slot(fd).owner() {
             Owner::Kernel => {
                 let mut kernels = false;
-                let result = call(|| stream::connect(fd, given).unwrap_or_else(|| {
+                let result = call(|| stream::connect(fd, given()).unwrap_or_else(|| {
                     kernels = true;
+                    descriptor::forget_facts(fd);
                     Ok(0)
                 }));
-                if !kernels {
-                    return result;
-                }
-                descriptor::forget_facts(fd);
-                real()
+                if kernels { real() } else { result }
             }
-            Owner::Stream(handle) => call(|| Stream { fd, handle }.connect_again(given)),
+            Owner::Stream(handle) => call(|| Stream { fd, handle }.connect_again(given())),
             Owner::Inert => call(|| Err(Errno::EBADF)),
-            Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => real(),
+            Owner::Listener(_) | Owner::Pending { .. } => {
+                let result = real();
+                if result == 0 {
+                    // Only a disconnect(2 connect) succeeds on what listens.
+                    call(|| Ok({ listener::cease(fd); 0 }));
+                }
+                result
+            }
+            Owner::Set(_) => real(),
         }
     }
 }
@@ -133,9 +135,14 @@ hook! {
         match table::slot(fd).owner() {
             Owner::Stream(handle) => call(|| Stream { fd, handle }.shutdown(how)),
             Owner::Inert => call(|| Err(Errno::ENOTCONN)),
-            Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
+            owner => {
                 // SAFETY: the caller's arguments, unchanged.
-                unsafe { real::shutdown(fd, how) }
+                let result = unsafe { real::shutdown(fd, how) };
+                let listens = matches!(owner, Owner::Listener(_) | Owner::Pending { .. });
+                if result == 0 && listens && how != libc::SHUT_WR {
+                    call(|| Ok({ listener::cease(fd); 0 }));
+                }
+                result
             }
         }
     }

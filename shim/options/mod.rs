@@ -1,6 +1,7 @@
 //! Socket options: getsockopt(2) and setsockopt(2) on connections of the
 //! stack, and the options that a kernel socket brings along when it moves.
 
+mod carried;
 mod info;
 mod kernel;
 mod names;
@@ -15,14 +16,10 @@ use crate::cold;
 use crate::stream::Stream;
 use crate::table::{self, Flag};
 
+pub use carried::{inherit as inherit_carried, is_changed as is_carrying};
 pub use kernel::{is_tcp, is_untouched, kernel_int, kernel_timeout, of_kernel_socket};
 pub use value::{Input, Output};
 
-/// Smallest buffers that Linux grants (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`).
-const MIN_SNDBUF: u32 = 4608;
-const MIN_RCVBUF: u32 = 2304;
-/// Largest value that is not doubled beyond an int (`INT_MAX / 2`).
-const MAX_BUFFER: u32 = i32::MAX as u32 / 2;
 /// `MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`: seconds.
 const MAX_KEEP_TIME: i32 = 32_767;
 /// `MAX_TCP_KEEPCNT`: probes.
@@ -35,11 +32,9 @@ const MAX_KEEP_COUNT: i32 = 127;
 /// As setsockopt(2); `ENOPROTOOPT` for options that do not exist here.
 pub fn set(stream: Stream, level: i32, name: i32, value: Input<'_>) -> Result<usize, Errno> {
     match level {
+        _ if carried::is_carried(stream, level, name) => carried::set(stream, level, name, value),
         libc::SOL_SOCKET => set_socket(stream, name, value),
         libc::IPPROTO_TCP => set_tcp(stream, name, value),
-        libc::IPPROTO_IP if matches!(name, libc::IP_TOS | libc::IP_TTL | libc::IP_MTU_DISCOVER) => {
-            value.int().map(drop)
-        }
         _ => Err(names::unknown(level, name)),
     }?;
     Ok(0)
@@ -50,11 +45,11 @@ fn set_socket(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> 
         libc::SO_KEEPALIVE => change(stream, value.bool()?, |options, on| options.keepalive = on),
         libc::SO_LINGER => change(stream, value.linger()?, |options, linger| options.linger = linger),
         libc::SO_SNDBUF | libc::SO_SNDBUFFORCE => {
-            let bytes = doubled(value.int()?, MIN_SNDBUF);
+            let bytes = granted(stream, name, libc::SO_SNDBUF, value)?;
             change(stream, bytes, |options, bytes| options.sndbuf = Some(bytes))
         }
         libc::SO_RCVBUF | libc::SO_RCVBUFFORCE => {
-            let bytes = doubled(value.int()?, MIN_RCVBUF);
+            let bytes = granted(stream, name, libc::SO_RCVBUF, value)?;
             change(stream, bytes, |options, bytes| options.rcvbuf = Some(bytes))
         }
         libc::SO_RCVTIMEO => {
@@ -75,11 +70,14 @@ fn set_socket(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> 
             table::set_flag_shared(stream.fd, Flag::REUSE_PORT, value.bool()?);
             Ok(())
         }
-        // Nothing here depends on them.
-        libc::SO_PRIORITY | libc::SO_OOBINLINE | libc::SO_BROADCAST | libc::SO_DONTROUTE => {
-            value.int().map(drop)
-        }
-        _ => Err(names::unknown(libc::SOL_SOCKET, name)),
+        // Facts that only can be asked for (`sk_setsockopt`).
+        libc::SO_ERROR
+        | libc::SO_TYPE
+        | libc::SO_DOMAIN
+        | libc::SO_PROTOCOL
+        | libc::SO_ACCEPTCONN
+        | libc::SO_MEMINFO => value.int().and(Err(Errno::ENOPROTOOPT)),
+        _ => value.int().and_then(|_| Err(names::unknown(libc::SOL_SOCKET, name))),
     }
 }
 
@@ -101,7 +99,7 @@ fn set_tcp(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> {
         libc::TCP_USER_TIMEOUT => {
             change(stream, within(0..=i32::MAX)?, |options, ms| options.user_timeout_ms = ms)
         }
-        _ => Err(names::unknown(libc::IPPROTO_TCP, name)),
+        _ => value.int().and_then(|_| Err(names::unknown(libc::IPPROTO_TCP, name))),
     }
 }
 
@@ -109,9 +107,11 @@ fn change<T>(stream: Stream, value: T, apply: impl FnOnce(&mut SocketOptions, T)
     stream.worker()?.lock().set_options(stream.handle, |options| apply(options, value))
 }
 
-/// socket(7): the kernel doubles what is asked for, within its bounds.
-fn doubled(bytes: i32, least: u32) -> u32 {
-    ((bytes as u32).min(MAX_BUFFER) * 2).max(least)
+/// What the kernel makes of a buffer size: doubled, within the bounds of this
+/// machine (socket(7)).
+fn granted(stream: Stream, name: i32, read_back: i32, value: Input<'_>) -> Result<u32, Errno> {
+    carried::set(stream, libc::SOL_SOCKET, name, value)?;
+    kernel_int(stream.fd, libc::SOL_SOCKET, read_back).map(|bytes| bytes as u32).ok_or(Errno::EINVAL)
 }
 
 /// getsockopt(2).
@@ -121,6 +121,9 @@ fn doubled(bytes: i32, least: u32) -> u32 {
 /// As getsockopt(2); `ENOPROTOOPT` for options that do not exist here.
 pub fn get(stream: Stream, level: i32, name: i32, out: &mut Output<'_>) -> Result<usize, Errno> {
     match level {
+        libc::SOL_SOCKET if name == libc::SO_INCOMING_CPU => out.int(processor()),
+        libc::SOL_SOCKET if name == libc::SO_MEMINFO => out.bytes(&memory_info(stream)?),
+        _ if carried::is_carried(stream, level, name) => carried::get(stream, level, name, out),
         libc::SOL_SOCKET => get_socket(stream, name, out),
         libc::IPPROTO_TCP => get_tcp(stream, name, out),
         _ => Err(names::unknown(level, name)),
@@ -136,7 +139,7 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
         libc::SO_DOMAIN if stream.is_mapped() => libc::AF_INET6,
         libc::SO_DOMAIN => libc::AF_INET,
         libc::SO_PROTOCOL => libc::IPPROTO_TCP,
-        libc::SO_ACCEPTCONN | libc::SO_PRIORITY | libc::SO_OOBINLINE | libc::SO_BROADCAST => 0,
+        libc::SO_ACCEPTCONN => 0,
         libc::SO_REUSEADDR => flag(Flag::REUSE_ADDRESS),
         libc::SO_REUSEPORT => flag(Flag::REUSE_PORT),
         libc::SO_KEEPALIVE => ask(stream, |options| i32::from(options.keepalive))?,
@@ -152,6 +155,27 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
         _ => return Err(names::unknown(libc::SOL_SOCKET, name)),
     };
     out.int(value)
+}
+
+/// `SO_INCOMING_CPU`: whoever asks has just worked on what arrived.
+fn processor() -> i32 {
+    // SAFETY: no arguments.
+    unsafe { libc::sched_getcpu() }
+}
+
+/// `SO_MEMINFO`: nine words from `SK_MEMINFO_RMEM_ALLOC` on (linux/sock_diag.h).
+fn memory_info(stream: Stream) -> Result<[u8; 36], Errno> {
+    let queued = stream.queued()?;
+    let (sndbuf, rcvbuf) = ask(stream, |options| {
+        (options.sndbuf.unwrap_or(DEFAULT_SNDBUF as u32), options.rcvbuf.unwrap_or(DEFAULT_RCVBUF as u32))
+    })?;
+    let (receive, send) = (queued.receive as u32, queued.send as u32);
+    let words = [receive, rcvbuf, 0, sndbuf, 0, send, 0, 0, 0];
+    let mut bytes = [0; 36];
+    for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    Ok(bytes)
 }
 
 /// What Linux reports of a fresh connection: `tcp_wmem[1]` and `tcp_rmem[1]`.
@@ -184,6 +208,10 @@ fn ask<T>(stream: Stream, question: impl FnOnce(&SocketOptions) -> T) -> Result<
 /// setsockopt(2) on a listener has been done on the kernel's socket; the
 /// stack's listener follows, so that what it accepts inherits the option.
 pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
+    if carried::is_carried(listener, level, name) {
+        cold::change(listener, |cold| cold.carries = true);
+        return;
+    }
     let known = match level {
         libc::SOL_SOCKET => matches!(
             name,
@@ -218,17 +246,4 @@ pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
 /// A limit in time as `SO_RCVTIMEO` knows it: zero is none.
 fn limit(time: Duration) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buffer_sizes_are_doubled_within_linuxs_bounds() {
-        assert_eq!(doubled(65_536, MIN_SNDBUF), 131_072);
-        assert_eq!(doubled(0, MIN_SNDBUF), MIN_SNDBUF);
-        assert_eq!(doubled(1, MIN_RCVBUF), MIN_RCVBUF);
-        assert_eq!(doubled(i32::MAX, MIN_RCVBUF), i32::MAX as u32 - 1);
-    }
 }

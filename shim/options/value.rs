@@ -7,6 +7,7 @@ use libc::{c_void, linger, socklen_t, timeval};
 use nix::errno::Errno;
 
 use super::limit;
+use crate::memory;
 
 /// A value that a program passed to setsockopt(2).
 #[derive(Clone, Copy)]
@@ -17,19 +18,23 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a negative length, `EFAULT` for null with a length.
+    /// `EINVAL` for a negative length, `EFAULT` for an impossible address.
     ///
     /// # Safety
     ///
-    /// `value` is null or readable for `length` bytes during `'a`.
+    /// `value` is an impossible address (see [`memory`]) or readable for `length`
+    /// bytes during `'a`.
     pub unsafe fn new(value: *const c_void, length: socklen_t) -> Result<Self, Errno> {
-        match (value.is_null(), length as i32) {
-            (_, ..=-1) => Err(Errno::EINVAL),
-            (_, 0) => Ok(Self(&[])),
-            (true, _) => Err(Errno::EFAULT),
-            // SAFETY: the caller's promise.
-            (false, _) => Ok(Self(unsafe { std::slice::from_raw_parts(value.cast(), length as usize) })),
+        if (length as i32) < 0 {
+            return Err(Errno::EINVAL);
         }
+        // SAFETY: the caller's promise.
+        Ok(Self(unsafe { memory::array(value.cast_mut().cast(), length as usize) }?))
+    }
+
+    /// The value as it is.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
     }
 
     /// A wrapper for tests and for values of our own.
@@ -111,24 +116,26 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     ///
-    /// `EFAULT` for null, `EINVAL` for a negative length.
+    /// `EFAULT` for impossible addresses, `EINVAL` for a negative length.
     ///
     /// # Safety
     ///
-    /// Both pointers are null, or valid during `'a`: `value` writable for
-    /// `*length` bytes.
+    /// Unless they are impossible addresses (see [`memory`]), both are valid
+    /// during `'a`: `value` writable for `*length` bytes.
     pub unsafe fn new(value: *mut c_void, length: *mut socklen_t) -> Result<Self, Errno> {
         // SAFETY: the caller's promise.
-        let Some(length) = (unsafe { length.as_mut() }) else { return Err(Errno::EFAULT) };
+        let length = unsafe { memory::borrow(length) }?;
         if (*length as i32) < 0 {
             return Err(Errno::EINVAL);
         }
-        if value.is_null() {
-            return if *length == 0 { Ok(Self { room: &mut [], length }) } else { Err(Errno::EFAULT) };
-        }
         // SAFETY: the caller's promise.
-        let room = unsafe { std::slice::from_raw_parts_mut(value.cast(), *length as usize) };
+        let room = unsafe { memory::array(value.cast(), *length as usize) }?;
         Ok(Self { room, length })
+    }
+
+    /// The room and its length, for the kernel to fill.
+    pub fn parts(&mut self) -> (&mut [u8], &mut socklen_t) {
+        (self.room, self.length)
     }
 
     /// A value of any type: as much as there is room for.

@@ -56,6 +56,9 @@ pub struct Config {
     /// How long a waiting thread polls before it sleeps, in microseconds.
     #[serde(deserialize_with = "within::<_, _, 0, 1_000_000>")]
     pub spin_us: u32,
+    /// Whether an accelerated program may set up an io_uring(7), for which its
+    /// accelerated sockets do not exist.
+    pub io_uring: bool,
     /// Further rules; the first that matches decides, before `listen` and
     /// `connect` are looked at.
     #[serde(rename = "rule")]
@@ -84,6 +87,7 @@ impl Default for Config {
             gateway: None,
             workers: 1,
             spin_us: 50,
+            io_uring: false,
             rules: Vec::new(),
             memif: Memif::default(),
             af_xdp: AfXdp::default(),

@@ -40,6 +40,10 @@ pub struct Queued {
     pub receive: usize,
     /// Written, and not yet acknowledged by the peer: `SIOCOUTQ`.
     pub send: usize,
+    /// Of these, not sent yet: `SIOCOUTQNSD`.
+    pub unsent: usize,
+    /// What can be written now.
+    pub room: usize,
 }
 
 impl Core {
@@ -350,7 +354,8 @@ impl WorkerGuard<'_> {
     pub fn shutdown(&mut self, handle: Handle, read: bool, write: bool) -> Result<(), Errno> {
         let now = self.now();
         let stream = self.core.stream_mut(handle)?;
-        if matches!(stream.connection.state(), State::Closed | State::SynSent) {
+        // In TIME-WAIT the socket is disconnected already, as in Linux.
+        if matches!(stream.connection.state(), State::Closed | State::SynSent | State::TimeWait) {
             return Err(Errno::ENOTCONN);
         }
         if read {
@@ -363,6 +368,14 @@ impl WorkerGuard<'_> {
         self.settle(index);
         self.transmit();
         Ok(())
+    }
+
+    /// Whether the peer has not acknowledged all that was written and the end
+    /// (`sk_stream_closing`).
+    pub fn has_unacknowledged(&self, handle: Handle) -> bool {
+        self.core.stream(handle).is_ok_and(|stream| {
+            matches!(stream.connection.state(), State::FinWait1 | State::Closing | State::LastAck)
+        })
     }
 
     /// close(2): the program lets go of the socket. TCP finishes on its own.
@@ -477,10 +490,16 @@ impl WorkerGuard<'_> {
 
     /// Bytes in the queues; zero for a stale handle.
     pub fn queued(&self, handle: Handle) -> Queued {
-        self.core.stream(handle).map_or(Queued { receive: 0, send: 0 }, |stream| Queued {
-            receive: stream.connection.recv_queued(),
-            send: stream.connection.send_queued(),
-        })
+        let Ok(stream) = self.core.stream(handle) else {
+            return Queued { receive: 0, send: 0, unsent: 0, room: 0 };
+        };
+        let (connection, send) = (&stream.connection, stream.connection.send_queued());
+        Queued {
+            receive: connection.recv_queued(),
+            send,
+            unsent: send.saturating_sub(connection.info().unacked as usize),
+            room: connection.send_space(),
+        }
     }
 
     /// Whether the next byte to be read is the last urgent one (`SIOCATMARK`).
@@ -599,6 +618,14 @@ impl WorkerGuard<'_> {
         }
         let sockets = &core.sockets;
         core.interest.harvest(set, out, |handle| sockets.get(handle).map_or(0, readiness::of_socket))
+    }
+
+    /// Whether [`WorkerGuard::harvest`] would take anything, and how often something
+    /// has become ready so far: a set inside of another set.
+    pub fn peek_set(&mut self, set: SetId) -> Option<u64> {
+        let core = &mut *self.core;
+        let sockets = &core.sockets;
+        core.interest.peek(set, |handle| sockets.get(handle).map_or(0, readiness::of_socket))
     }
 
     /// The event set is closed.

@@ -19,6 +19,11 @@ use crate::handle::{Handle, SetId};
 const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 const EDGE: u32 = libc::EPOLLET as u32;
 const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
+const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE as u32;
+/// All that may stand beside `EPOLLEXCLUSIVE` (`EPOLLEXCLUSIVE_OK_BITS`).
+const BESIDE_EXCLUSIVE: u32 =
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLWAKEUP | libc::EPOLLET | libc::EPOLLEXCLUSIVE) as u32
+        | ALWAYS;
 
 /// Where a socket is watched: the set, and the watch's place in the shard.
 pub type Watches = SmallVec<[(SetId, u32); 1]>;
@@ -40,10 +45,13 @@ struct Shard {
     free: Vec<u32>,
     by_key: HashMap<(RawFd, u64), u32, RandomState>,
     ready: VecDeque<u32>,
+    /// How often something that is watched has happened.
+    arrivals: u64,
 }
 
 impl Shard {
     fn queue(&mut self, index: u32) {
+        self.arrivals += 1;
         if let Some(watch) = self.watches.get_mut(index as usize).and_then(Option::as_mut)
             && !watch.queued
         {
@@ -64,8 +72,8 @@ impl Interest {
         self.shards.get_mut(set.0 as usize)
     }
 
-    /// `EPOLL_CTL_ADD`. `watches` is the socket's own list, `readiness` its
-    /// present state.
+    /// `EPOLL_CTL_ADD`; `EINVAL` for bits that do not go together. `watches` is
+    /// the socket's own list, `readiness` its present state.
     pub fn add(
         &mut self,
         set: SetId,
@@ -75,6 +83,9 @@ impl Interest {
         watches: &mut Watches,
         readiness: u32,
     ) -> Result<(), Errno> {
+        if events & EXCLUSIVE != 0 && events & !BESIDE_EXCLUSIVE != 0 {
+            return Err(Errno::EINVAL);
+        }
         let at = set.0 as usize;
         if self.shards.len() <= at {
             self.shards.resize_with(at + 1, Shard::default);
@@ -105,7 +116,7 @@ impl Interest {
         Ok(())
     }
 
-    /// `EPOLL_CTL_MOD`: new interest, armed again.
+    /// `EPOLL_CTL_MOD`: new interest, armed again; `EINVAL` for an exclusive watch.
     pub fn modify(
         &mut self,
         set: SetId,
@@ -117,6 +128,9 @@ impl Interest {
         let shard = self.shard(set).ok_or(Errno::ENOENT)?;
         let index = *shard.by_key.get(&(fd, handle.to_bits())).ok_or(Errno::ENOENT)?;
         let watch = shard.watches[index as usize].as_mut().ok_or(Errno::ENOENT)?;
+        if watch.events & EXCLUSIVE != 0 {
+            return Err(Errno::EINVAL);
+        }
         watch.events = events;
         watch.data = data;
         watch.disabled = false;
@@ -169,15 +183,19 @@ impl Interest {
     }
 
     /// Something happened on a socket: `edges` are the bits that became true
-    /// (again), as tcp_poll would report them.
+    /// (again), as tcp_poll would report them. The latest watch comes first, as in
+    /// Linux, whose wait queues grow at the head.
     #[inline]
     pub fn notify(&mut self, watches: &Watches, edges: u32) {
-        for &(set, index) in watches {
+        for &(set, index) in watches.iter().rev() {
             let Some(shard) = self.shards.get_mut(set.0 as usize) else { continue };
             let Some(watch) = &mut shard.watches[index as usize] else { continue };
-            if !watch.queued && !watch.disabled && edges & (watch.events | ALWAYS) != 0 {
-                watch.queued = true;
-                shard.ready.push_back(index);
+            if !watch.disabled && edges & (watch.events | ALWAYS) != 0 {
+                shard.arrivals += 1;
+                if !watch.queued {
+                    watch.queued = true;
+                    shard.ready.push_back(index);
+                }
             }
         }
     }
@@ -186,6 +204,21 @@ impl Interest {
     #[inline]
     pub fn has_ready(&self, set: SetId) -> bool {
         self.shards.get(set.0 as usize).is_some_and(|shard| !shard.ready.is_empty())
+    }
+
+    /// Whether anything is ready (`None`: nothing), and the arrivals so far.
+    pub fn peek(&mut self, set: SetId, mut readiness: impl FnMut(Handle) -> u32) -> Option<u64> {
+        let shard = self.shard(set)?;
+        while let Some(&index) = shard.ready.front() {
+            if let Some(watch) = &mut shard.watches[index as usize] {
+                if !watch.disabled && readiness(watch.handle) & (watch.events | ALWAYS) != 0 {
+                    return Some(shard.arrivals);
+                }
+                watch.queued = false;
+            }
+            shard.ready.pop_front();
+        }
+        None
     }
 
     /// Writes what is ready into `out` and returns how much. Level-triggered
@@ -270,6 +303,29 @@ mod tests {
         assert!(harvest(&mut interest, 8, |_| IN | OUT).is_empty());
         interest.modify(SET, 5, handle(0), (IN | EDGE, 8), IN).unwrap();
         assert_eq!(harvest(&mut interest, 8, |_| IN | OUT), [(IN, 8)]);
+    }
+
+    #[test]
+    fn a_peek_takes_nothing_and_counts_what_arrived() {
+        let (mut interest, mut watches) = (Interest::default(), Watches::new());
+        interest.add(SET, 5, handle(0), (IN, 7), &mut watches, 0).unwrap();
+        assert_eq!(interest.peek(SET, |_| 0), None);
+        interest.notify(&watches, IN);
+        let first = interest.peek(SET, |_| IN).unwrap();
+        assert_eq!(interest.peek(SET, |_| IN), Some(first));
+        interest.notify(&watches, IN);
+        assert_eq!(interest.peek(SET, |_| IN), Some(first + 1), "still queued, and yet an arrival");
+        assert_eq!(harvest(&mut interest, 8, |_| IN), [(IN, 7)]);
+        assert_eq!(interest.peek(SET, |_| 0), None);
+    }
+
+    #[test]
+    fn an_exclusive_watch_takes_few_bits_and_no_change() {
+        let (mut interest, mut watches) = (Interest::default(), Watches::new());
+        let wrong = IN | EXCLUSIVE | ONESHOT;
+        assert_eq!(interest.add(SET, 5, handle(0), (wrong, 7), &mut watches, 0), Err(Errno::EINVAL));
+        interest.add(SET, 5, handle(0), (IN | EXCLUSIVE, 7), &mut watches, 0).unwrap();
+        assert_eq!(interest.modify(SET, 5, handle(0), (IN, 7), 0), Err(Errno::EINVAL));
     }
 
     #[test]

@@ -319,6 +319,13 @@ impl WorkerGuard<'_> {
         }
     }
 
+    /// Wakes all who sleep on the worker, to look at something else than sockets.
+    pub fn wake_sleepers(&mut self) {
+        if self.worker.sleepers.load(Ordering::Relaxed) > 0 {
+            self.ring();
+        }
+    }
+
     /// Wakes all who sleep on the worker: readiness may have changed.
     fn ring(&mut self) {
         if !self.worker.rung.swap(true, Ordering::Relaxed) {

@@ -2,7 +2,9 @@
 
 /// Functions through which a program can touch a descriptor that may be an
 /// accelerated socket, and what each does to it. What makes or leaves kernel
-/// sockets alone is not among them: bind(2), fork(2), execve(2) and their like.
+/// sockets alone is not among them: bind(2), fork(2), execve(2) and their like, and
+/// what refuses a socket as it refuses what keeps an accelerated one's number:
+/// tee(2), vmsplice(2), copy_file_range(2).
 pub const TOUCHES_SOCKETS: &[(&str, &str)] = &[
     ("_Exit", "ends the process"),
     ("_IO_fdopen", "wraps a number in a stream"),
@@ -13,6 +15,7 @@ pub const TOUCHES_SOCKETS: &[(&str, &str)] = &[
     ("__fcntl", "changes a number or its flags"),
     ("__fxstat", "asks for the file's kind"),
     ("__fxstat64", "asks for the file's kind"),
+    ("__lseek", "asks for a position"),
     ("__poll", "waits"),
     ("__poll_chk", "waits"),
     ("__ppoll_chk", "waits"),
@@ -41,7 +44,6 @@ pub const TOUCHES_SOCKETS: &[(&str, &str)] = &[
     ("close_range", "closes a range of numbers"),
     ("closefrom", "closes a range of numbers"),
     ("connect", "connects"),
-    ("copy_file_range", "copies between descriptors"),
     ("dprintf", "prints to a number"),
     ("dup", "copies a number"),
     ("dup2", "copies a number"),
@@ -65,6 +67,8 @@ pub const TOUCHES_SOCKETS: &[(&str, &str)] = &[
     ("lio_listio", "reads or writes in the background"),
     ("lio_listio64", "reads or writes in the background"),
     ("listen", "listens"),
+    ("lseek", "asks for a position"),
+    ("lseek64", "asks for a position"),
     ("poll", "waits"),
     ("ppoll", "waits"),
     ("pread", "reads at a position"),
@@ -100,9 +104,7 @@ pub const TOUCHES_SOCKETS: &[(&str, &str)] = &[
     ("splice", "copies between descriptors"),
     ("statx", "asks for the file's kind"),
     ("syscall", "calls the kernel by number"),
-    ("tee", "copies between descriptors"),
     ("vdprintf", "prints to a number"),
-    ("vmsplice", "copies between descriptors"),
     ("write", "writes"),
     ("writev", "writes"),
 ];

@@ -81,11 +81,14 @@ impl<B: Payload> Connection<B> {
             self.offer_window_after_read();
             return Ok(count);
         }
+        // The end of the stream stands before whatever came after it, as in Linux.
+        if self.flags.contains(Flags::FIN_RECEIVED) {
+            return Ok(0);
+        }
         if let Some(error) = self.error.take() {
             return Err(RecvError::Connection(error));
         }
-        let over =
-            self.flags.intersects(Flags::FIN_RECEIVED | Flags::READ_SHUT) || self.state == State::Closed;
+        let over = self.flags.contains(Flags::READ_SHUT) || self.state == State::Closed;
         if over { Ok(0) } else { Err(RecvError::WouldBlock) }
     }
 
