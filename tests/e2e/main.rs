@@ -7,6 +7,7 @@
 
 mod bystanders;
 mod death;
+mod differential;
 mod fallback;
 mod harness;
 mod integrity;
