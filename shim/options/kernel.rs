@@ -9,7 +9,7 @@ use std::time::Duration;
 use libc::{linger, socklen_t, timeval};
 use tpa_stack::SocketOptions;
 
-use super::limit;
+use super::{congestion, limit};
 use crate::real;
 use crate::table::Slot;
 
@@ -19,7 +19,7 @@ const SNDBUF_LOCK: i32 = 1;
 const RCVBUF_LOCK: i32 = 2;
 
 /// An option of plain data; `None` when the kernel does not have it.
-fn kernel_value<T: Copy>(fd: RawFd, level: i32, name: i32) -> Option<T> {
+pub fn kernel_value<T: Copy>(fd: RawFd, level: i32, name: i32) -> Option<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let mut length = size_of::<T>() as socklen_t;
     // SAFETY: room of that length.
@@ -83,6 +83,14 @@ pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
     };
     options.sndbuf = size(SNDBUF_LOCK, libc::SO_SNDBUF);
     options.rcvbuf = size(RCVBUF_LOCK, libc::SO_RCVBUF);
+    options.congestion = congestion::chosen_on(fd);
+    options.max_pacing_rate =
+        kernel_value(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE).filter(|&rate: &u64| rate != u64::MAX);
+    let byte = |name, default| {
+        kernel_int(fd, libc::IPPROTO_IP, name).and_then(|value| u8::try_from(value).ok()).unwrap_or(default)
+    };
+    options.tos = byte(libc::IP_TOS, options.tos);
+    options.ttl = byte(libc::IP_TTL, options.ttl);
     options
 }
 
@@ -110,6 +118,9 @@ mod tests {
         set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
         set(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger { l_onoff: 1, l_linger: 0 });
         set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 50_000);
+        set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, 1_000_000);
+        set(fd, libc::IPPROTO_IP, libc::IP_TOS, 0x28);
+        set(fd, libc::IPPROTO_IP, libc::IP_TTL, 9);
         set(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval { tv_sec: 2, tv_usec: 500_000 });
         let options = of_kernel_socket(fd, Slot::KERNEL);
         let expected = SocketOptions {
@@ -118,6 +129,9 @@ mod tests {
             keep_idle: 77,
             linger: Some(0),
             sndbuf: Some(100_000),
+            max_pacing_rate: Some(1_000_000),
+            tos: 0x28,
+            ttl: 9,
             ..SocketOptions::default()
         };
         assert_eq!(options, expected);

@@ -2,7 +2,9 @@
 //! stack, and the options that a kernel socket brings along when it moves.
 
 mod carried;
+mod congestion;
 mod info;
+mod ip;
 mod kernel;
 mod names;
 mod value;
@@ -32,7 +34,9 @@ const MAX_KEEP_COUNT: i32 = 127;
 /// As setsockopt(2); `ENOPROTOOPT` for options that do not exist here.
 pub fn set(stream: Stream, level: i32, name: i32, value: Input<'_>) -> Result<usize, Errno> {
     match level {
-        _ if carried::is_carried(stream, level, name) => carried::set(stream, level, name, value),
+        _ if carried::is_carried(stream, level, name) => {
+            carried::set(stream, level, name, value).and_then(|()| ip::adopt(stream, level, name))
+        }
         libc::SOL_SOCKET => set_socket(stream, name, value),
         libc::IPPROTO_TCP => set_tcp(stream, name, value),
         _ => Err(names::unknown(level, name)),
@@ -70,6 +74,7 @@ fn set_socket(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> 
             table::set_flag_shared(stream.fd, Flag::REUSE_PORT, value.bool()?);
             Ok(())
         }
+        libc::SO_MAX_PACING_RATE => congestion::set_pacing_rate(stream, value),
         // Facts that only can be asked for (`sk_setsockopt`).
         libc::SO_ERROR
         | libc::SO_TYPE
@@ -88,6 +93,7 @@ fn set_tcp(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> {
             .and_then(|value| if range.contains(&value) { Ok(value as u32) } else { Err(Errno::EINVAL) })
     };
     match name {
+        libc::TCP_CONGESTION => congestion::set_algorithm(stream, value),
         libc::TCP_NODELAY => change(stream, value.bool()?, |options, on| options.nodelay = on),
         libc::TCP_CORK => change(stream, value.bool()?, |options, on| options.cork = on),
         libc::TCP_QUICKACK => change(stream, value.bool()?, |options, on| options.quickack = on),
@@ -149,6 +155,7 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
         libc::SO_RCVBUF => {
             ask(stream, |options| options.rcvbuf.map_or(DEFAULT_RCVBUF, |bytes| bytes as i32))?
         }
+        libc::SO_MAX_PACING_RATE => return congestion::pacing_rate(stream, out),
         libc::SO_LINGER => return out.linger(ask(stream, |options| options.linger)?),
         libc::SO_RCVTIMEO => return out.timeout(cold::of(stream).receive_timeout),
         libc::SO_SNDTIMEO => return out.timeout(cold::of(stream).send_timeout),
@@ -188,6 +195,8 @@ fn get_tcp(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Errno>
             let info = stream.worker()?.lock().info(stream.handle)?;
             return out.bytes(&info::tcp_info(&info));
         }
+        libc::TCP_CONGESTION => return congestion::algorithm(stream, out),
+        libc::TCP_CC_INFO => return congestion::info(stream, out),
         libc::TCP_MAXSEG => stream.worker()?.lock().info(stream.handle)?.snd_mss as i32,
         libc::TCP_NODELAY => ask(stream, |options| i32::from(options.nodelay))?,
         libc::TCP_CORK => ask(stream, |options| i32::from(options.cork))?,
@@ -210,6 +219,9 @@ fn ask<T>(stream: Stream, question: impl FnOnce(&SocketOptions) -> T) -> Result<
 pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
     if carried::is_carried(listener, level, name) {
         cold::change(listener, |cold| cold.carries = true);
+        if let Err(errno) = ip::adopt(listener, level, name) {
+            log::warn!("an option of a listener reaches only its kernel connections: {errno}");
+        }
         return;
     }
     let known = match level {
@@ -223,10 +235,12 @@ pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
                 | libc::SO_SNDTIMEO
                 | libc::SO_REUSEADDR
                 | libc::SO_REUSEPORT
+                | libc::SO_MAX_PACING_RATE
         ),
         libc::IPPROTO_TCP => matches!(
             name,
             libc::TCP_NODELAY
+                | libc::TCP_CONGESTION
                 | libc::TCP_CORK
                 | libc::TCP_KEEPIDLE
                 | libc::TCP_KEEPINTVL

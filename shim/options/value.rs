@@ -56,6 +56,25 @@ impl<'a> Input<'a> {
         self.words().map(i32::from_ne_bytes)
     }
 
+    /// A long, when there is one.
+    pub fn long(self) -> Option<u64> {
+        self.words().ok().map(u64::from_ne_bytes)
+    }
+
+    /// A name: up to a NUL, or as much as leaves room for one in `ROOM` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an empty value, `ENOENT` for what is no text.
+    pub fn name<const ROOM: usize>(self) -> Result<&'a str, Errno> {
+        if self.0.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let bytes = self.0.split(|&byte| byte == 0).next().unwrap_or_default();
+        let bytes = bytes.get(..ROOM - 1).unwrap_or(bytes);
+        std::str::from_utf8(bytes).map_err(|_| Errno::ENOENT)
+    }
+
     /// An int that is on or off.
     ///
     /// # Errors
@@ -136,6 +155,11 @@ impl<'a> Output<'a> {
     /// The room and its length, for the kernel to fill.
     pub fn parts(&mut self) -> (&mut [u8], &mut socklen_t) {
         (self.room, self.length)
+    }
+
+    /// Bytes that the program has room for.
+    pub fn room(&self) -> usize {
+        self.room.len()
     }
 
     /// A value of any type: as much as there is room for.
@@ -221,6 +245,20 @@ mod tests {
         assert_eq!(Input::of(&[0; 15]).timeout(), Err(Errno::EDOM).or(Err(Errno::EINVAL)));
         let bad = [1_i64.to_ne_bytes(), 1_000_000_i64.to_ne_bytes()];
         assert_eq!(Input::of(bad.as_flattened()).timeout(), Err(Errno::EDOM));
+    }
+
+    #[test]
+    fn a_name_ends_at_its_nul_or_at_its_room() {
+        assert_eq!(Input::of(b"reno\0more").name::<16>(), Ok("reno"));
+        assert_eq!(Input::of(b"cubic").name::<16>(), Ok("cubic"));
+        assert_eq!(Input::of(b"abcdefgh").name::<4>(), Ok("abc"));
+        assert_eq!(Input::of(b"").name::<16>(), Err(Errno::EINVAL));
+        assert_eq!(Input::of(b"\xff").name::<16>(), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    fn a_long_is_told_from_an_int() {
+        assert_eq!((Input::of(&7u64.to_ne_bytes()).long(), Input::of(&[0; 4]).long()), (Some(7), None));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Socket options that the stack acts upon, with Linux's defaults.
 
+use tpa_tcp::CongestionAlgorithm;
+
 /// Options of one socket; see socket(7) and tcp(7) for their meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketOptions {
@@ -25,6 +27,14 @@ pub struct SocketOptions {
     pub rcvbuf: Option<u32>,
     /// `SO_LINGER`: seconds, when on.
     pub linger: Option<u16>,
+    /// `TCP_CONGESTION`; `None` is the configuration's.
+    pub congestion: Option<CongestionAlgorithm>,
+    /// `SO_MAX_PACING_RATE` in bytes a second; `None` is no limit.
+    pub max_pacing_rate: Option<u64>,
+    /// `IP_TOS`: differentiated services, without the ECN bits.
+    pub tos: u8,
+    /// `IP_TTL`.
+    pub ttl: u8,
 }
 
 impl Default for SocketOptions {
@@ -41,6 +51,10 @@ impl Default for SocketOptions {
             sndbuf: None,
             rcvbuf: None,
             linger: None,
+            congestion: None,
+            max_pacing_rate: None,
+            tos: 0,
+            ttl: 64,
         }
     }
 }

@@ -92,6 +92,12 @@ impl Stream {
         if options.user_timeout_ms != before.user_timeout_ms {
             connection.set_user_timeout(Duration::from_millis(options.user_timeout_ms.into()));
         }
+        if let Some(algorithm) = options.congestion.filter(|_| options.congestion != before.congestion) {
+            connection.set_congestion(algorithm);
+        }
+        if options.max_pacing_rate != before.max_pacing_rate {
+            connection.set_pacing(options.max_pacing_rate);
+        }
         if let Some(bytes) = options.sndbuf.filter(|_| options.sndbuf != before.sndbuf) {
             connection.set_sndbuf(bytes as usize);
         }
@@ -556,6 +562,24 @@ impl WorkerGuard<'_> {
     /// `EBADF`.
     pub fn info(&self, handle: Handle) -> Result<tpa_tcp::Info, Errno> {
         self.core.stream(handle).map(|stream| stream.connection.info())
+    }
+
+    /// The congestion control algorithm of a connection.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn congestion(&self, handle: Handle) -> Result<tpa_tcp::CongestionAlgorithm, Errno> {
+        self.core.stream(handle).map(|stream| stream.connection.congestion())
+    }
+
+    /// The state of DCTCP, where that is the algorithm.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn dctcp_info(&self, handle: Handle) -> Result<Option<tpa_tcp::DctcpInfo>, Errno> {
+        self.core.stream(handle).map(|stream| stream.connection.dctcp_info())
     }
 
     /// `EPOLL_CTL_ADD` of a socket under the number `fd`.

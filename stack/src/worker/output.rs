@@ -75,7 +75,8 @@ impl Core {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return Turn::Done };
         let ports = Ports { src: stream.local.port(), dst: stream.remote.port() };
         let (local, remote) = (*stream.local.ip(), *stream.remote.ip());
-        let header = self.header(local, remote, mac);
+        let (tos, ttl) = (stream.options.tos, stream.options.ttl);
+        let header = EthIpv4Header { tos, ttl, ..self.header(local, remote, mac) };
         let max_payload = usize::from(self.identity.mss());
         loop {
             let Some(mut packet) = self.packet() else { return Turn::Blocked };

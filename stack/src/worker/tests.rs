@@ -432,3 +432,69 @@ fn a_socket_left_to_the_worker_is_closed_at_its_next_round() {
     pair.settle();
     assert_eq!(pair.client.lock().recv(client, &mut [0; 8], false), Ok(0));
 }
+
+#[test]
+fn accepted_connections_have_the_algorithm_of_their_listener_in_time_for_ecn() {
+    use tpa_tcp::CongestionAlgorithm::Dctcp;
+    let pair = Pair::new();
+    let options = || SocketOptions { congestion: Some(Dctcp), ..SocketOptions::default() };
+    let listener = pair.server.lock().listen(SERVER, 16, options()).unwrap();
+    let client = pair.client.lock().connect(None, SERVER, options()).unwrap();
+    pair.settle();
+    let server = pair.server.lock().accept(listener).unwrap();
+    for (worker, handle) in [(&pair.server, server), (&pair.client, client)] {
+        assert_eq!(worker.lock().congestion(handle), Ok(Dctcp));
+        // DCTCP asks for ECN by an ECN-capable SYN, which only DCTCP takes up.
+        assert!(worker.lock().dctcp_info(handle).unwrap().is_some_and(|info| info.enabled));
+    }
+}
+
+#[test]
+fn the_algorithm_of_a_connection_can_be_changed() {
+    use tpa_tcp::CongestionAlgorithm::{Cubic, NewReno};
+    let pair = Pair::new();
+    let (server, _) = pair.connected();
+    assert_eq!(pair.server.lock().congestion(server), Ok(Cubic));
+    pair.server.lock().set_options(server, |options| options.congestion = Some(NewReno)).unwrap();
+    assert_eq!(pair.server.lock().congestion(server), Ok(NewReno));
+    assert_eq!(pair.server.lock().dctcp_info(server), Ok(None));
+}
+
+#[test]
+fn the_ip_header_is_what_the_program_wants_beside_the_ecn_bits() {
+    use tpa_tcp::wire::{ChecksumPolicy, Ecn, Frame, parse_frame};
+    let pair = Pair::new();
+    let (server, _) = pair.connected();
+    let mut guard = pair.server.lock();
+    guard.set_options(server, |options| (options.tos, options.ttl) = (0x28, 9)).unwrap();
+    guard.send(server, b"hello").unwrap();
+    guard.poll();
+    drop(guard);
+    let mut client = pair.client.lock();
+    let mut frames = Default::default();
+    client.core.device.rx_burst(&mut frames);
+    let packet = frames.first().expect("a segment");
+    let Ok(Frame::Tcp(frame)) = parse_frame(packet.bytes(), ChecksumPolicy::Trust) else { panic!() };
+    assert_eq!((frame.tos, frame.tcp.ecn), (0x28, Ecn::NotEct));
+    assert_eq!(packet.bytes()[14 + 8], 9);
+}
+
+#[test]
+fn what_pacing_holds_back_is_sent_when_its_time_comes() {
+    let pair = Pair::new();
+    let (server, client) = pair.connected();
+    // 2 MB a second: 100 kB take 50 ms, less the first segments, which are not paced.
+    pair.server.lock().set_options(server, |options| options.max_pacing_rate = Some(2_000_000)).unwrap();
+    let begins = std::time::Instant::now();
+    assert_eq!(pair.server.lock().send(server, &[7; 100_000]), Ok(100_000));
+    let mut received = 0;
+    while received < 100_000 {
+        pair.settle();
+        received += read_all(&pair.client, client).len();
+        let wait = pair.server.lock().core.next_deadline().is_some();
+        assert!(wait || received == 100_000, "nothing would send the rest");
+        assert!(begins.elapsed().as_secs() < 10);
+    }
+    let millis = begins.elapsed().as_millis();
+    assert!(millis >= 30, "{millis}");
+}

@@ -101,6 +101,7 @@ mod timer_wheel;
 pub mod wire;
 
 pub use config::{Config, CongestionAlgorithm, EcnMode, Keepalive, MtuProbing};
+pub use congestion::DctcpInfo;
 pub use connection::{
     Chunk, Connection, Events, Info, Listening, Params, Payload, Progress, Readiness, Request, State,
     TimeWait, Transmit, listening, reset_for,

@@ -37,6 +37,10 @@ impl Default for Dctcp {
 /// What Linux's `struct tcp_dctcp_info` tells (`TCP_CC_INFO`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DctcpInfo {
+    /// Both ends use ECN; without it DCTCP is NewReno.
+    pub enabled: bool,
+    /// The last data that arrived was marked: DCTCP.CE.
+    pub ce: bool,
     /// The estimate in 1024ths.
     pub alpha: u32,
     /// Bytes acknowledged in the current observation window.
@@ -46,9 +50,10 @@ pub struct DctcpInfo {
 }
 
 impl Dctcp {
-    /// The state of the estimate.
+    /// The state of the estimate; what concerns the connection is left out.
     pub fn info(&self) -> DctcpInfo {
-        DctcpInfo { alpha: (self.alpha * ALPHA_SCALE) as u32, acked: self.acked, marked: self.marked }
+        let alpha = (self.alpha * ALPHA_SCALE) as u32;
+        DctcpInfo { alpha, acked: self.acked, marked: self.marked, ..DctcpInfo::default() }
     }
 
     /// RFC 8257 3.3, steps 5 to 8.

@@ -8,7 +8,7 @@ use super::payload::Payload;
 use super::recovery::Phase;
 use super::{Connection, Pending, State, Transmit};
 use crate::config::EcnMode;
-use crate::congestion::{CongestionControl, Echo, Signal};
+use crate::congestion::{CongestionControl, Controller, DctcpInfo, Echo, Signal};
 use crate::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr};
@@ -124,6 +124,13 @@ impl EcnState {
 }
 
 impl<B: Payload> Connection<B> {
+    /// The state of DCTCP (`TCP_CC_INFO`), where that is the controller.
+    pub fn dctcp_info(&self) -> Option<DctcpInfo> {
+        let Controller::Dctcp(dctcp) = &self.controller else { return None };
+        let ce = self.ecn.flags.contains(EcnFlags::ECHO);
+        Some(DctcpInfo { enabled: self.ecn.is_capable(), ce, ..dctcp.info() })
+    }
+
     /// Whether marks are wanted here although nobody asked: DCTCP cannot do
     /// without, as in Linux.
     fn needs_marks(&self) -> bool {
