@@ -89,10 +89,14 @@ impl Core {
         if full {
             return self.send_cookie(index, frame, key);
         }
+        let congestion = listener.options.congestion;
         (listener.half_open, listener.young) = (listener.half_open + 1, listener.young + 1);
         let mut params = self.params(key);
         params.isn = isn.unwrap_or(params.isn);
         let mut request = Request::new(params, rcvbuf, &frame.tcp);
+        if let Some(algorithm) = congestion {
+            request.set_congestion(algorithm);
+        }
         let syn_ack = request.syn_ack(&self.tcp, self.now);
         let deadline = request.deadline();
         self.half_open.insert(key, deadline, HalfOpen { request, listener: handle, peer_mac: frame.src_mac });

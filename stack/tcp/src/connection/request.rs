@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::payload::{Chunk, Payload};
 use super::{Connection, Params, Pending, State, Transmit};
-use crate::config::Config;
+use crate::config::{Config, CongestionAlgorithm};
 use crate::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
@@ -31,6 +31,8 @@ pub struct Request {
     tsval: Option<u32>,
     /// Size of the receive buffer, when it is not the configuration's.
     rcvbuf: Option<u32>,
+    /// Congestion control algorithm, when it is not the configuration's.
+    congestion: Option<CongestionAlgorithm>,
     /// Timeouts of the SYN-ACK so far.
     retries: u32,
     sent_at: Instant,
@@ -67,11 +69,18 @@ impl Request {
             sack_permitted: options.sack_permitted,
             tsval: options.timestamps.map(|stamp| stamp.tsval),
             rcvbuf,
+            congestion: None,
             retries: 0,
             sent_at: Instant::FAR,
             deadline: Instant::FAR,
             next_challenge: Instant::default(),
         }
+    }
+
+    /// Uses another congestion control algorithm than the configuration's; to be
+    /// called before the SYN-ACK, because DCTCP takes ECN up in another way.
+    pub fn set_congestion(&mut self, algorithm: CongestionAlgorithm) {
+        self.congestion = Some(algorithm);
     }
 
     /// The SYN again, as far as it counts.
@@ -101,6 +110,9 @@ impl Request {
         let mut connection = Connection::new(config, self.params, now);
         if let Some(bytes) = self.rcvbuf {
             connection.set_rcvbuf(bytes as usize);
+        }
+        if let Some(algorithm) = self.congestion {
+            connection.set_congestion(algorithm);
         }
         connection.negotiate(&self.syn(), now);
         connection.begin(State::SynReceived);
