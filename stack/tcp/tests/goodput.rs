@@ -1,5 +1,8 @@
 //! How good recovery and congestion control are: what bulk transfers get out of
-//! simulated paths, held against what the models say.
+//! simulated paths, held against what the models say, and against the table of
+//! `goodput.txt`. `TPA_GOODPUT_UPDATE=1` writes that table anew.
+
+use std::{env, fs};
 
 use tpa_sim::goodput::{Path, Row, jain_index, rows, share, table};
 use tpa_tcp::{CongestionAlgorithm, Duration};
@@ -28,6 +31,35 @@ fn least_share(row: &Row) -> f64 {
     if (0.7 * line..0.9 * line).contains(&row.bound) { LEAST_SHARE_OF_BOTH } else { LEAST_SHARE }
 }
 
+/// By how much a path may differ from the table that is kept.
+const DRIFT: f64 = 0.1;
+
+/// What was measured last, and kept.
+const KEPT: &str = include_str!("goodput.txt");
+
+/// Where it is kept.
+const KEPT_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goodput.txt");
+
+/// The path of a line of the table, and its goodput in Mbit/s.
+fn parse(line: &str) -> Option<(&str, f64)> {
+    let (path, rest) = line.split_once('|')?;
+    // The bound, its kind, the goodput.
+    Some((path, rest.split_whitespace().nth(2)?.parse().ok()?))
+}
+
+/// Rows that are no longer what they were.
+fn drifted(rows: &[Row]) -> Vec<String> {
+    let found = table(rows);
+    let (found, kept): (Vec<_>, Vec<_>) =
+        (found.lines().filter_map(parse).collect(), KEPT.lines().filter_map(parse).collect());
+    assert_eq!(found.len(), rows.len(), "each row can be read back");
+    let same = |(path, mbits): &&(&str, f64)| {
+        kept.iter().any(|(other, before)| other == path && (mbits - before).abs() <= DRIFT * before)
+    };
+    let drifted = found.iter().zip(rows).filter(|(line, row)| !same(line) && !is_beyond_the_model(row));
+    drifted.map(|(_, row)| format!("not what the kept table says: {row}")).collect()
+}
+
 fn failures(row: &Row) -> Vec<String> {
     let mut failures = Vec::new();
     if row.share() < least_share(row) {
@@ -43,7 +75,13 @@ fn failures(row: &Row) -> Vec<String> {
 fn cubic_gets_out_of_each_path_what_the_model_says() {
     let rows = rows(CongestionAlgorithm::Cubic).expect("all transfers run");
     println!("{}", table(&rows));
-    let failures: Vec<_> = rows.iter().filter(|row| !is_beyond_the_model(row)).flat_map(failures).collect();
+    let mut failures: Vec<_> =
+        rows.iter().filter(|row| !is_beyond_the_model(row)).flat_map(failures).collect();
+    if env::var_os("TPA_GOODPUT_UPDATE").is_some() {
+        fs::write(KEPT_PATH, table(&rows)).expect("the table can be written");
+    } else {
+        failures.extend(drifted(&rows));
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
