@@ -1,0 +1,96 @@
+//! What a careful observer of the connection's segments knows, and what each
+//! of them must keep to.
+
+use tpa_tcp::wire::TcpFlags;
+use tpa_tcp::{SeqNum, Transmit};
+
+/// Both initial sequence numbers lie shortly before the wrap.
+pub const ISN: SeqNum = SeqNum(u32::MAX - 5000);
+pub const PEER: SeqNum = SeqNum(u32::MAX - 9000);
+
+/// The byte at `offset` of the stream that the peer sends.
+pub fn theirs(offset: u32) -> u8 {
+    (offset ^ (offset >> 8)) as u8
+}
+
+/// The byte at `offset` of the stream that the program writes.
+pub fn ours(offset: u32) -> u8 {
+    (offset.wrapping_mul(7) ^ (offset >> 9)) as u8
+}
+
+/// What the segments so far have told.
+#[derive(Debug)]
+pub struct Observer {
+    /// Sequence number of the peer's first byte, once our ACKs have told it.
+    pub base: Option<SeqNum>,
+    /// Behind the highest number that we have sent.
+    pub sent: SeqNum,
+    /// Our latest acknowledgement.
+    pub acked: SeqNum,
+    /// Where the window that we have offered ends.
+    pub promised: Option<SeqNum>,
+    /// Where the window that the peer has offered ends.
+    pub allowed: SeqNum,
+    /// The peer's timestamp that we echo.
+    pub echo: u32,
+}
+
+impl Observer {
+    /// Nothing was seen yet.
+    pub fn new() -> Self {
+        Self { base: None, sent: ISN, acked: PEER + 1, promised: None, allowed: ISN + 1, echo: 0 }
+    }
+
+    /// Takes a segment that the connection sends; `shift` is that of its window.
+    pub fn check_segment(&mut self, segment: &Transmit<'_>, shift: u8) {
+        assert!(segment.options.wire_len() <= 40);
+        if segment.flags.contains(TcpFlags::RST) {
+            return;
+        }
+        self.check_payload(segment);
+        if segment.flags.contains(TcpFlags::ACK) {
+            self.check_acknowledgement(segment, shift);
+        }
+    }
+
+    fn check_payload(&mut self, segment: &Transmit<'_>) {
+        let len = segment.payload_len() as u32;
+        let syn = segment.flags.contains(TcpFlags::SYN);
+        let end = segment.seq + len + u32::from(syn) + u32::from(segment.flags.contains(TcpFlags::FIN));
+        if end == segment.seq {
+            return;
+        }
+        assert!(syn || end.le(self.allowed), "{end} is beyond the peer's window, {}", self.allowed);
+        assert!(segment.seq.le(self.sent), "a gap before {}", segment.seq);
+        let (first, second) = segment.payload;
+        let offset = segment.seq - (ISN + 1);
+        for (at, &byte) in first.iter().chain(second).enumerate() {
+            assert_eq!(byte, ours(offset + at as u32), "wrong byte at {offset} + {at}");
+        }
+        self.sent = self.sent.max(end);
+    }
+
+    fn check_acknowledgement(&mut self, segment: &Transmit<'_>, shift: u8) {
+        if self.base.is_none() {
+            self.base = Some(segment.ack);
+            self.acked = segment.ack;
+        }
+        assert!(segment.ack.ge(self.acked), "the acknowledgement goes back from {}", self.acked);
+        self.acked = segment.ack;
+        if let Some(stamp) = segment.options.timestamps {
+            self.echo = stamp.tsecr;
+        }
+        for (left, right) in &segment.options.sack {
+            assert!(left.lt(*right), "an empty block");
+        }
+        if segment.flags.contains(TcpFlags::SYN) {
+            return;
+        }
+        let edge = segment.ack + (u32::from(segment.window) << shift);
+        // Rounding may hide less than one unit of the field (RFC 7323 2.4).
+        let visible = edge + ((1 << shift) - 1);
+        let promised = self.promised.unwrap_or(edge);
+        assert!(visible.ge(promised), "the window was withdrawn to {edge} from {promised}");
+        self.promised = Some(promised.max(edge));
+    }
+}
