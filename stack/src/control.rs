@@ -5,14 +5,17 @@
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::time::TimeSpec;
 
+use crate::device::Device;
 use crate::host::{Change, Watcher};
 use crate::identity::Network;
+use crate::request::Requests;
 use crate::worker::{Busy, Sleeper, Worker};
 use crate::{Stack, clock, fork};
 
@@ -38,13 +41,14 @@ pub fn spawn(stack: &'static Stack) -> std::io::Result<()> {
 struct Control {
     stack: &'static Stack,
     watcher: Option<Watcher>,
+    requests: Option<Requests>,
     /// Workers that the program has left alone, one flag each.
     neglected: Vec<bool>,
     tick: Duration,
     devices_due: std::time::Instant,
     fds: Vec<(RawFd, i16)>,
-    /// How many of them belong to the watcher and the devices' control sides;
-    /// those of their data follow.
+    /// How many of them belong to the watcher, to requests and to the devices'
+    /// control sides; those of their data follow.
     controls: usize,
     ready: Vec<PollFd<'static>>,
 }
@@ -68,6 +72,7 @@ fn run(stack: &'static Stack) {
     let mut control = Control {
         stack,
         watcher,
+        requests: stack.run_directory().and_then(open_requests),
         neglected: vec![false; stack.workers().len()],
         tick: NEGLECT,
         devices_due: std::time::Instant::now(),
@@ -82,6 +87,11 @@ fn run(stack: &'static Stack) {
             std::thread::sleep(IDLE_TICK);
         }
     }
+}
+
+fn open_requests(directory: &Path) -> Option<Requests> {
+    let opened = Requests::open(directory);
+    opened.inspect_err(|error| log::warn!("`tpa` cannot ask for anything: {error}")).ok()
 }
 
 impl Control {
@@ -120,6 +130,7 @@ impl Control {
         self.fds.clear();
         let mut data = Vec::new();
         self.fds.extend(self.watcher.as_ref().map(|watcher| (watcher.fd(), libc::POLLIN)));
+        self.fds.extend(self.requests.iter().flat_map(Requests::fds).map(|fd| (fd, libc::POLLIN)));
         let (mut asleep, mut busy) = (Vec::new(), false);
         for (worker, neglected) in self.stack.workers().iter().zip(&self.neglected) {
             let Some(mut guard) = worker.try_lock() else { continue };
@@ -163,6 +174,10 @@ impl Control {
             guard.device.on_control();
             guard.keep_house();
         }
+        if let Some(requests) = &mut self.requests {
+            requests.serve(|request| answer(self.stack, request));
+        }
+        self.stack.faults().look_after(self.stack.workers());
     }
 
     fn look_after_workers(&mut self) {
@@ -178,6 +193,21 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+/// What the `tpa` command asks for.
+fn answer(stack: &Stack, request: &str) -> Result<String, String> {
+    let workers = stack.workers();
+    match request.split_once(' ').unwrap_or((request, "")) {
+        ("fault", "") => Ok(stack.faults().show(workers)),
+        ("fault", plan) => {
+            let mut faults = stack.faults();
+            let plan = if plan.trim() == "off" { "" } else { plan };
+            faults.set(plan, workers).map_err(|error| error.to_string())?;
+            Ok(faults.show(workers))
+        }
+        _ => Err(format!("'{request}' is no request")),
     }
 }
 

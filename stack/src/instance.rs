@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
@@ -13,6 +14,7 @@ use tpa_tcp::wire::EthernetAddress;
 use crate::config::Config;
 use crate::counters::CounterFile;
 use crate::device;
+use crate::faults::FaultSwitch;
 use crate::handle::Handle;
 use crate::identity::{Identity, Network};
 use crate::ports::PortBlocks;
@@ -48,6 +50,7 @@ pub struct Stack {
     workers: Vec<Worker>,
     counters: CounterFile,
     device: String,
+    faults: Mutex<FaultSwitch>,
     over: AtomicBool,
 }
 
@@ -127,7 +130,15 @@ impl Stack {
             worker.wait_fds().iter().for_each(|&fd| fork::note(fd));
             workers.push(worker);
         }
-        let stack = Self { identity, workers, counters, device: info.name, over: AtomicBool::new(false) };
+        let faults = FaultSwitch::new(&config.fault.spec, &workers).map_err(StartError::new)?;
+        let stack = Self {
+            identity,
+            workers,
+            counters,
+            device: info.name,
+            faults: Mutex::new(faults),
+            over: AtomicBool::new(false),
+        };
         stack.refresh_addresses();
         Ok(stack)
     }
@@ -212,6 +223,16 @@ impl Stack {
             while Instant::now() < end && (guard.poll() > 0 || guard.has_unsent()) {}
         }
         self.counters.remove();
+    }
+
+    /// Where faults are switched on and off.
+    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultSwitch> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance's directory, where it has one.
+    pub(crate) fn run_directory(&self) -> Option<&Path> {
+        self.counters.directory()
     }
 
     pub(crate) fn identity(&self) -> &Identity {

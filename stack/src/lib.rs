@@ -8,6 +8,7 @@ pub mod counters;
 mod descriptor;
 pub mod device;
 mod errno;
+mod faults;
 mod fork;
 mod handle;
 pub mod host;
@@ -18,6 +19,7 @@ mod options;
 pub mod packet;
 pub mod ports;
 pub mod privilege;
+pub mod request;
 mod worker;
 
 pub use handle::{Handle, SetId};

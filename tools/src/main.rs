@@ -3,6 +3,7 @@
 
 mod check;
 mod conf;
+mod fault;
 mod stat;
 
 use std::path::PathBuf;
@@ -44,6 +45,40 @@ enum Command {
         /// A path, or a name that is looked for in PATH
         program: PathBuf,
     },
+    /// Shows, begins or ends the faults that a running program's device injects
+    ///
+    /// PLAN is a list of faults, of both directions or of one:
+    ///
+    ///   drop=1%           each frame may be lost
+    ///   burst=1%/5        losses in runs of 5 frames on average
+    ///   nth=100           every hundredth frame is lost
+    ///   dup=1%            a frame comes twice
+    ///   reorder=1%        up to eight later frames overtake one
+    ///   delay=10%/2ms     a frame comes later
+    ///   corrupt=0.1%      a bit is inverted
+    ///   truncate=0.1%     a frame loses its end
+    ///   cut, cut=5s       nothing comes through
+    ///
+    /// Examples: 'drop=1%,dup=1%', 'rx: drop=1%; tx: delay=100%/20ms', 'cut'.
+    /// `tpa stat` counts what was injected. Only the program's user and root
+    /// may do this.
+    #[command(verbatim_doc_comment)]
+    Fault {
+        /// The process
+        pid: u32,
+        /// The plan, "off", or "show"
+        #[arg(default_value = "show")]
+        plan: String,
+        /// Only TCP segments from or to this port
+        #[arg(long)]
+        port: Option<u16>,
+        /// Where the random numbers start: the same seed, the same faults
+        #[arg(long)]
+        seed: Option<u64>,
+        /// When the faults end by themselves, such as 500ms or 10s
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: Option<String>,
+    },
     /// Work on configurations
     #[command(subcommand)]
     Conf(Conf),
@@ -65,6 +100,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Stat { json, pid } => stat::print(pid, json),
         Command::Check { json, shim, program } => check::run(&program, shim, json),
+        Command::Fault { pid, plan, port, seed, lasts } => fault::run(pid, &plan, port, seed, lasts),
         Command::Conf(Conf::Check { file }) => conf::check(file.as_deref()),
     };
     match result {

@@ -44,3 +44,18 @@ fn a_process_without_a_stack_has_no_counters() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stderr), format!("tpa: process {own} does not run on the stack\n"));
 }
+
+#[test]
+fn a_process_without_a_stack_has_no_faults() {
+    let own = std::process::id().to_string();
+    let output = tpa(&["fault", &own, "drop=1%"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), format!("tpa: process {own} does not run on the stack\n"));
+}
+
+#[test]
+fn what_narrows_a_plan_needs_one() {
+    let output = tpa(&["fault", "1", "off", "--for", "1s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "tpa: --port, --seed and --for go with a plan, not with 'off'\n");
+}

@@ -146,7 +146,7 @@ fn errors_name_the_place_and_what_was_meant() {
         ),
         (
             "[fault]\nspec = 'rx: drp=1%'",
-            "2:8: fault plan: unknown fault 'drp'; there are drop, dup, reorder, delay, corrupt, cut",
+            "2:8: fault plan: unknown fault 'drp'; there are drop, burst, nth, dup, reorder, delay, corrupt, truncate, cut, and port, seed, for",
         ),
         ("listen = [6379", "1:15: unclosed array, expected `]`"),
         ("listen = []\nlisten = []", "2:1: duplicate key"),

@@ -13,6 +13,7 @@ use super::reader::{Listed, list};
 use super::schema::{Block, Header, Scope};
 use super::table::{ProcessCounters, WorkerCounters};
 use super::{FILE, run_dir};
+use crate::request::SOCKET;
 
 /// Most workers that a process has.
 const MAX_WORKERS: usize = 64;
@@ -227,7 +228,7 @@ fn remove_stale(run_dir: &Path) {
 /// Removes what we put into an instance's directory, and the directory when
 /// nothing else is in it.
 fn remove_files(dir: &Path) {
-    for file in [FILE, UNFINISHED] {
+    for file in [FILE, UNFINISHED, SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }
     let _ = fs::remove_dir(dir);

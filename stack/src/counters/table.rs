@@ -152,6 +152,20 @@ block! {
         device_connects: Counter, "times";
         /// Times that the device's peer or link went.
         device_disconnects: Counter, "times";
+        /// Whether faults are injected now (`tpa fault`).
+        faults_on: Gauge, "plans";
+        /// Frames dropped on purpose.
+        faults_dropped: Counter, "frames";
+        /// Frames doubled on purpose.
+        faults_duplicated: Counter, "frames";
+        /// Frames held back on purpose until later ones had gone.
+        faults_reordered: Counter, "frames";
+        /// Frames delayed on purpose.
+        faults_delayed: Counter, "frames";
+        /// Frames damaged on purpose.
+        faults_corrupted: Counter, "frames";
+        /// Frames cut short on purpose.
+        faults_truncated: Counter, "frames";
     }
 }
 

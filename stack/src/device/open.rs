@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use dpdk_sys::eal::{EalConfig, Hugepages};
 
 use crate::config::{self, Config, DeviceSpec, InterfaceName, MemifRole};
-use crate::device::fault::{FaultDevice, FaultPlan};
 use crate::device::{Opened, af_packet, af_xdp, memif, mlx5};
 use crate::host;
 use crate::instance::{Purpose, StartError};
@@ -17,17 +16,6 @@ const WORKERS: usize = 1;
 
 /// Opens the configured device with a face for each worker.
 pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
-    let plan: FaultPlan = config.fault.spec.parse().map_err(StartError::new)?;
-    let opened = open_device(config, purpose)?;
-    if plan.is_idle() {
-        return Ok(opened);
-    }
-    log::warn!("fault injection is on: {}", config.fault.spec);
-    let workers = opened.workers.into_iter().map(|inner| FaultDevice::wrap(inner, plan.clone())).collect();
-    Ok(Opened { workers, ..opened })
-}
-
-fn open_device(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
     match &config.device {
         DeviceSpec::Memif => open_memif(config),
         DeviceSpec::AfXdp(name) => open_af_xdp(config, &interface(name, purpose)?),

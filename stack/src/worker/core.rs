@@ -10,6 +10,7 @@ use tpa_tcp::{Events, Instant, State, SynCookies, TimerWheel};
 
 use crate::clock;
 use crate::counters::WorkerCounters;
+use crate::device::fault::FaultDevice;
 use crate::device::{Batch, Device};
 use crate::identity::Identity;
 use crate::neighbour::Neighbours;
@@ -38,7 +39,7 @@ pub struct Core {
     pub identity: Arc<Identity>,
     pub tcp: Arc<tpa_tcp::Config>,
     pub settings: Settings,
-    pub device: Box<dyn Device>,
+    pub device: FaultDevice,
     pub counters: &'static WorkerCounters,
     pub sockets: SocketTable,
     /// Streams by the ends that packets name.
@@ -95,7 +96,7 @@ impl Core {
             identity: parts.identity,
             tcp: parts.tcp,
             settings: parts.settings,
-            device: parts.device,
+            device: FaultDevice::new(parts.device, parts.counters),
             counters: parts.counters,
             sockets: SocketTable::new(parts.id),
             flows: HashMap::default(),
@@ -188,11 +189,14 @@ impl Core {
 
     /// Time until something must happen without a packet; `None`: never.
     pub fn next_deadline(&self) -> Option<Instant> {
+        let held = self.device.next_due();
+        let held = held.map(|wait| clock::now() + tpa_tcp::Duration::from_micros(wait.as_micros() as u64));
         let deadlines = [
             self.wheel.next_deadline(),
             self.neighbours.next_deadline(),
             self.half_open.next_deadline(),
             self.time_wait.next_deadline(),
+            held,
         ];
         deadlines.into_iter().flatten().min()
     }

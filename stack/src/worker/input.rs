@@ -8,6 +8,7 @@ use tpa_tcp::wire::{
 };
 use tpa_tcp::{Chunk, Error, Params, State, reset_for};
 
+use crate::device::Device;
 use crate::options::SocketOptions;
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;

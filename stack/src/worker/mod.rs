@@ -36,7 +36,8 @@ use tpa_tcp::Instant;
 use tpa_tcp::wire::EthernetAddress;
 
 use crate::clock;
-use crate::device::Arm;
+use crate::device::fault::FaultPlan;
+use crate::device::{Arm, Device};
 use crate::handle::Handle;
 
 pub use calls::{ConnectState, Queued};
@@ -350,6 +351,22 @@ impl WorkerGuard<'_> {
         ] {
             counter.add(now.saturating_sub(counter.get()));
         }
+    }
+
+    /// Begins a plan of faults in place of the one before; an idle plan ends them.
+    pub(crate) fn inject(&mut self, plan: &FaultPlan) {
+        self.core.device.inject(plan);
+        self.core.counters.faults_on.set(u64::from(!plan.is_idle()));
+        // What the former plan held back goes on now.
+        self.ring();
+    }
+
+    /// Whether faults are injected, and for how long still, where that ends by
+    /// itself.
+    pub(crate) fn faults(&self) -> Option<Option<Duration>> {
+        let faults = self.core.device.faults();
+        self.core.counters.faults_on.set(u64::from(faults.is_some()));
+        faults
     }
 
     /// The process ends: every connection is closed.

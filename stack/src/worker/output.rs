@@ -8,6 +8,7 @@ use tpa_tcp::wire::{
 };
 use tpa_tcp::{State, Transmit};
 
+use crate::device::Device;
 use crate::host;
 use crate::identity::Network;
 use crate::neighbour::Resolution;

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::plan::{Faults, Share};
+use super::loss::Loss;
+use super::plan::Faults;
+use super::random::Random;
+use crate::counters::WorkerCounters;
 use crate::packet::{Packet, PacketFlags};
 
 /// Bytes of an Ethernet header, which corruption spares: a wrong address would
@@ -13,29 +16,6 @@ const ETHERNET_HEADER_LEN: usize = 14;
 const OVERTAKERS: u64 = 8;
 /// Time that a frame is held back when no other comes.
 const HOLD: Duration = Duration::from_millis(2);
-
-/// Random numbers: SplitMix64, by Steele, Lea and Flood.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not zero.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn hits(&mut self, share: Share) -> bool {
-        share.0 > 0 && self.below(1_000_000) < u64::from(share.0)
-    }
-}
 
 /// A frame that others may overtake.
 #[derive(Debug)]
@@ -51,40 +31,59 @@ struct Held {
 #[derive(Debug)]
 pub struct Line {
     faults: Faults,
+    loss: Loss,
     random: Random,
     held: Vec<Held>,
     /// Delayed frames; one delay for all keeps them in order.
     delayed: VecDeque<(Instant, Packet)>,
     ready: VecDeque<Packet>,
+    counters: &'static WorkerCounters,
 }
 
 impl Line {
-    /// A direction with its faults.
-    pub fn new(faults: Faults, seed: u64) -> Self {
-        let random = Random(seed);
-        Self { faults, random, held: Vec::new(), delayed: VecDeque::new(), ready: VecDeque::new() }
+    /// A direction with its faults, which begin `now`.
+    pub fn new(faults: Faults, seed: u64, counters: &'static WorkerCounters, now: Instant) -> Self {
+        Self {
+            faults,
+            loss: Loss::new(&faults, now),
+            random: Random::new(seed),
+            held: Vec::new(),
+            delayed: VecDeque::new(),
+            ready: VecDeque::new(),
+            counters,
+        }
     }
 
-    /// Whether frames may pass by.
+    /// Ends the faults: what is held back goes on.
+    pub fn calm(&mut self, now: Instant) {
+        self.faults = Faults::default();
+        self.loss = Loss::new(&self.faults, now);
+        self.ready.extend(self.held.drain(..).map(|held| held.packet));
+        self.ready.extend(self.delayed.drain(..).map(|(_, packet)| packet));
+    }
+
+    /// Whether frames may pass by: none suffers, and none would be overtaken.
     pub fn is_idle(&self) -> bool {
-        self.faults.is_idle()
+        self.faults.is_idle() && self.ready.is_empty() && self.held.is_empty() && self.delayed.is_empty()
     }
 
     /// Puts a frame in. `alloc` gives buffers for duplicates.
     pub fn feed(&mut self, mut packet: Packet, now: Instant, alloc: impl FnOnce() -> Option<Packet>) {
-        if self.random.hits(self.faults.drop) {
+        if self.loss.takes(&mut self.random, now) {
+            self.counters.faults_dropped.add(1);
             return;
         }
         if self.random.hits(self.faults.duplicate)
             && let Some(twin) = alloc().and_then(|twin| copy(&packet, twin))
         {
+            self.counters.faults_duplicated.add(1);
             self.pass(twin, now);
         }
         if self.random.hits(self.faults.corrupt) {
             self.corrupt(&mut packet);
         }
-        if self.random.hits(self.faults.cut) {
-            self.cut(&mut packet);
+        if self.random.hits(self.faults.truncate) {
+            self.truncate(&mut packet);
         }
         self.pass(packet, now);
     }
@@ -92,8 +91,10 @@ impl Line {
     /// Sends a frame on its way, straight or not.
     fn pass(&mut self, packet: Packet, now: Instant) {
         if self.random.hits(self.faults.delay) {
+            self.counters.faults_delayed.add(1);
             self.delayed.push_back((now + self.faults.delay_by, packet));
         } else if self.random.hits(self.faults.reorder) {
+            self.counters.faults_reordered.add(1);
             let overtakers = 1 + self.random.below(OVERTAKERS);
             self.held.push(Held { packet, overtakers, until: now + HOLD });
         } else {
@@ -101,7 +102,8 @@ impl Line {
         }
     }
 
-    fn deliver(&mut self, packet: Packet) {
+    /// Sends a frame straight on its way.
+    pub fn deliver(&mut self, packet: Packet) {
         self.ready.push_back(packet);
         for held in &mut self.held {
             held.overtakers = held.overtakers.saturating_sub(1);
@@ -139,18 +141,22 @@ impl Line {
     fn corrupt(&mut self, packet: &mut Packet) {
         let len = packet.len();
         let first = if len > ETHERNET_HEADER_LEN { ETHERNET_HEADER_LEN } else { 0 };
-        if len == 0 {
+        // Damage that the device then covers with a good checksum would pass
+        // for what the program wrote.
+        if len == 0 || packet.flags.contains(PacketFlags::CHECKSUM_OFFLOAD) {
             return;
         }
         let at = first + self.random.below((len - first) as u64) as usize;
         packet.buffer_mut()[at] ^= 1 << self.random.below(8);
         packet.flags.remove(PacketFlags::CHECKSUM_GOOD);
+        self.counters.faults_corrupted.add(1);
     }
 
-    fn cut(&mut self, packet: &mut Packet) {
+    fn truncate(&mut self, packet: &mut Packet) {
         if packet.len() > 1 {
             packet.set_len(1 + self.random.below(packet.len() as u64 - 1) as usize);
             packet.flags.remove(PacketFlags::CHECKSUM_GOOD);
+            self.counters.faults_truncated.add(1);
         }
     }
 }
