@@ -9,6 +9,7 @@ mod bystanders;
 mod death;
 mod differential;
 mod fallback;
+mod faults;
 mod harness;
 mod integrity;
 mod listeners;
