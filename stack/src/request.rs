@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
-use crate::fork;
+use crate::device::memif::Listed;
 
 /// Name of the socket in the instance's directory.
 pub(crate) const SOCKET: &str = "control";
@@ -30,25 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The process's end.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    listener: Closed<UnixListener>,
-    askers: Vec<Closed<UnixStream>>,
-}
-
-/// A socket that a forked child closes.
-#[derive(Debug)]
-struct Closed<T: AsRawFd>(T);
-
-impl<T: AsRawFd> Closed<T> {
-    fn new(socket: T) -> Self {
-        fork::note(socket.as_raw_fd());
-        Self(socket)
-    }
-}
-
-impl<T: AsRawFd> Drop for Closed<T> {
-    fn drop(&mut self) {
-        fork::forget(self.0.as_raw_fd());
-    }
+    listener: Listed<UnixListener>,
+    askers: Vec<Listed<UnixStream>>,
 }
 
 impl Requests {
@@ -63,26 +46,27 @@ impl Requests {
         fchmod(&listener, Mode::S_IRUSR | Mode::S_IWUSR)?;
         bind(listener.as_raw_fd(), &UnixAddr::new(&path)?)?;
         listen(&listener, Backlog::new(ASKERS as i32)?)?;
-        Ok(Self { listener: Closed::new(listener.into()), askers: Vec::new() })
+        Ok(Self { listener: UnixListener::from(listener).into(), askers: Vec::new() })
     }
 
     /// Descriptors that are readable when somebody comes or asks.
     pub(crate) fn fds(&self) -> impl Iterator<Item = RawFd> {
-        let askers = self.askers.iter().map(|asker| asker.0.as_raw_fd());
-        std::iter::once(self.listener.0.as_raw_fd()).chain(askers)
+        let askers = self.askers.iter().map(AsRawFd::as_raw_fd);
+        std::iter::once(self.listener.as_raw_fd()).chain(askers)
     }
 
     /// Answers all that was asked. Never blocks.
     pub(crate) fn serve(&mut self, mut answer: impl FnMut(&str) -> Result<String, String>) {
-        while let Ok((asker, _)) = self.listener.0.accept() {
+        while let Ok((asker, _)) = self.listener.accept() {
             if self.askers.len() == ASKERS {
                 self.askers.remove(0);
             }
             if asker.set_nonblocking(true).is_ok() {
-                self.askers.push(Closed::new(asker));
+                self.askers.push(asker.into());
             }
         }
-        self.askers.retain_mut(|Closed(asker)| {
+        self.askers.retain(|asker| {
+            let mut asker: &UnixStream = asker;
             let mut request = [0; LONGEST];
             match asker.read(&mut request) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => true,

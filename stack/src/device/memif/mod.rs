@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use thiserror::Error;
 
+pub(crate) use fds::Listed;
 pub use listener::ListenError;
 
 use control::Shared;

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use tpa_tcp::wire::{
-    ChecksumPolicy, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
+    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
     parse_frame,
 };
 use tpa_tcp::{SeqNum, Transmit};
@@ -39,6 +39,8 @@ fn round_trip(options: &TcpOptions) -> TcpOptions {
         ack: SeqNum(2),
         flags: TcpFlags::ACK,
         window: 3,
+        urgent: 0,
+        ecn: Ecn::NotEct,
         options: options.clone(),
         payload: (b"pay", b"load"),
         is_retransmit: false,

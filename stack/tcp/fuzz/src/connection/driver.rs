@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tpa_tcp::wire::{TcpFlags, TcpOptions, TcpRepr, Timestamps};
+use tpa_tcp::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use tpa_tcp::{Chunk, Connection, Duration, Info, Instant, Keepalive, Params, SeqNum, State, reset_for};
 
 use super::observer::{ISN, Observer, PEER, ours, theirs};
@@ -13,6 +13,8 @@ const MSS: u16 = 1460;
 const BUFFER: usize = 2048;
 /// Segments after which a script is cut short, for time's sake.
 const MOST_SEGMENTS: u64 = 40_000;
+/// Reads that take all that was received.
+const MOST_READS: usize = 4;
 /// Timers that may run at one point in time, and in one wait.
 const MOST_TIMERS_AT_ONCE: u32 = 32;
 const MOST_TIMERS: u32 = 20_000;
@@ -56,6 +58,7 @@ impl Driver {
             flags: TcpFlags::SYN,
             window: setup.window,
             urgent: 0,
+            ecn: Ecn::NotEct,
             options: driver.options(&setup.options, true),
             payload_len: 0,
         };
@@ -92,7 +95,8 @@ impl Driver {
                 self.honest_sack(left, left + u32::from(len));
             }
             Step::Wait(wait) => self.wait(wait),
-            Step::Write(len) => self.write(len),
+            Step::Write(len) => self.write(len, false),
+            Step::WriteUrgent(len) => self.write(len, true),
             Step::Read(len) => self.read(len.into()),
             Step::Transmit(device) => self.transmit(device),
             Step::Call(call) => self.call(call),
@@ -147,7 +151,7 @@ impl Driver {
     }
 
     fn segment(&mut self, segment: &Segment) {
-        let flags = match segment.kind {
+        let mut flags = match segment.kind {
             Kind::Ack | Kind::Data => TcpFlags::ACK,
             Kind::Fin => TcpFlags::ACK | TcpFlags::FIN,
             Kind::Syn => TcpFlags::SYN,
@@ -155,6 +159,8 @@ impl Driver {
             Kind::Reset => TcpFlags::RST,
             Kind::Any(bits) => TcpFlags::from_bits_retain(bits),
         };
+        flags.set(TcpFlags::URG, flags.contains(TcpFlags::URG) || segment.urgent.is_some());
+        flags.set(TcpFlags::ECE, flags.contains(TcpFlags::ECE) || segment.echo);
         let payload_len = match segment.kind {
             Kind::Data | Kind::Fin | Kind::Any(_) => usize::from(segment.len % 9000),
             _ => 0,
@@ -166,7 +172,8 @@ impl Driver {
             ack: self.ack(segment.ack),
             flags,
             window: segment.window,
-            urgent: 0,
+            urgent: segment.urgent.unwrap_or(0),
+            ecn: segment.ecn.field(),
             options: self.options(&segment.options, flags.contains(TcpFlags::SYN)),
             payload_len,
         });
@@ -181,6 +188,7 @@ impl Driver {
             flags: TcpFlags::ACK,
             window,
             urgent: 0,
+            ecn: Ecn::NotEct,
             options: self.honest_options(),
             payload_len,
         }
@@ -238,9 +246,10 @@ impl Driver {
         }
     }
 
-    fn write(&mut self, len: u16) {
+    fn write(&mut self, len: u16, urgent: bool) {
         let data: Vec<u8> = (0..u32::from(len)).map(|at| ours(self.written + at)).collect();
-        if let Ok(taken) = self.connection.send(&data) {
+        let connection = &mut self.connection;
+        if let Ok(taken) = if urgent { connection.send_urgent(&data) } else { connection.send(&data) } {
             assert!(taken <= data.len());
             self.written += taken as u32;
         }
@@ -376,7 +385,11 @@ impl Driver {
     /// everything: what was written must drain, and the window reopen.
     pub fn end_with_an_honest_peer(&mut self) {
         self.connection.set_cork(false);
-        self.read(1 << 20);
+        // One read stops at an urgent byte.
+        for _ in 0..MOST_READS {
+            self.read(1 << 20);
+        }
+        assert_eq!(self.connection.recv_queued(), 0);
         self.transmit(Device::Ordinary);
         let state = self.info().state;
         if self.seen.base.is_none() || matches!(state, State::SynSent | State::SynReceived | State::Closed) {

@@ -2,6 +2,7 @@
 //! it, and who is there in the end.
 
 use arbitrary::Arbitrary;
+use tpa_tcp::wire::Ecn;
 use tpa_tcp::{Config, CongestionAlgorithm, Duration};
 
 /// How the connection begins.
@@ -96,6 +97,30 @@ pub struct Segment {
     pub window: u16,
     pub len: u16,
     pub options: Options,
+    /// The urgent pointer, with its flag.
+    pub urgent: Option<u16>,
+    pub ecn: Mark,
+    /// ECE is set.
+    pub echo: bool,
+}
+
+/// The ECN field of a segment's packet.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+pub enum Mark {
+    None,
+    Capable,
+    CongestionExperienced,
+}
+
+impl Mark {
+    /// As the wire has it.
+    pub fn field(self) -> Ecn {
+        match self {
+            Mark::None => Ecn::NotEct,
+            Mark::Capable => Ecn::Ect0,
+            Mark::CongestionExperienced => Ecn::Ce,
+        }
+    }
 }
 
 /// Control bits: those that lead deepest, or any.
@@ -177,6 +202,7 @@ pub enum Step {
     },
     Wait(Wait),
     Write(u16),
+    WriteUrgent(u16),
     Read(u16),
     Transmit(Device),
     Call(Call),
