@@ -217,7 +217,13 @@ impl Driver {
 
     /// Lets a segment arrive, with the bytes that its number calls for.
     fn inject(&mut self, segment: TcpRepr) {
-        let first = segment.seq - self.seen.base.unwrap_or(PEER + 1);
+        // Payload follows the SYN (RFC 9293 3.10.7.3).
+        let syn = segment.flags.contains(TcpFlags::SYN);
+        let first = segment.seq + u32::from(syn);
+        if syn && self.seen.base.is_none() {
+            self.seen.start = first;
+        }
+        let first = first - self.seen.base.unwrap_or(self.seen.start);
         let chunk = (segment.payload_len > 0).then(|| {
             let mut buf = Vec::with_capacity(BUFFER.max(segment.payload_len));
             buf.extend((0..segment.payload_len as u32).map(|at| theirs(first.wrapping_add(at))));
@@ -231,7 +237,7 @@ impl Driver {
         self.connection.on_segment(&segment, chunk, self.now);
         self.note_window(&segment);
         if self.seen.base.is_none() {
-            // Where the peer's stream begins shows in the first ACK.
+            // Whether a SYN counted shows in the first ACK.
             self.transmit(Device::Ordinary);
         }
     }

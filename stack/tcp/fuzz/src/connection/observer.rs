@@ -21,7 +21,10 @@ pub fn ours(offset: u32) -> u8 {
 /// What the segments so far have told.
 #[derive(Debug)]
 pub struct Observer {
-    /// Sequence number of the peer's first byte, once our ACKs have told it.
+    /// What the peer's latest SYN says to be the number of its first byte.
+    pub start: SeqNum,
+    /// Sequence number of the peer's first byte, once an ACK of ours has taken
+    /// its SYN.
     pub base: Option<SeqNum>,
     /// Behind the highest number that we have sent.
     pub sent: SeqNum,
@@ -38,7 +41,15 @@ pub struct Observer {
 impl Observer {
     /// Nothing was seen yet.
     pub fn new() -> Self {
-        Self { base: None, sent: ISN, acked: PEER + 1, promised: None, allowed: ISN + 1, echo: 0 }
+        Self {
+            start: PEER + 1,
+            base: None,
+            sent: ISN,
+            acked: PEER + 1,
+            promised: None,
+            allowed: ISN + 1,
+            echo: 0,
+        }
     }
 
     /// Takes a segment that the connection sends; `shift` is that of its window.
@@ -72,8 +83,8 @@ impl Observer {
 
     fn check_acknowledgement(&mut self, segment: &Transmit<'_>, shift: u8) {
         if self.base.is_none() {
-            self.base = Some(segment.ack);
-            self.acked = segment.ack;
+            self.base = Some(self.start);
+            self.acked = self.start;
         }
         assert!(segment.ack.ge(self.acked), "the acknowledgement goes back from {}", self.acked);
         self.acked = segment.ack;
