@@ -4,6 +4,7 @@
 use tpa_tcp::Error;
 use tpa_tcp::wire::{Icmpv4Frame, Icmpv4Message, QuotedSegment};
 
+use crate::device::Device;
 use crate::packet::Packet;
 use crate::worker::core::Core;
 use crate::worker::path_mtu::{self, HEADERS};
