@@ -93,7 +93,9 @@ fn check_icmp(bytes: &[u8], frame: &Icmpv4Frame) {
     match &frame.message {
         Icmpv4Message::EchoRequest(echo) => check_echo(bytes, frame, echo),
         Icmpv4Message::EchoReply(echo) => assert!(echo.data.end <= bytes.len()),
-        Icmpv4Message::Unreachable { original, .. } => assert!(original.end <= bytes.len()),
+        Icmpv4Message::Unreachable { original, .. }
+        | Icmpv4Message::TimeExceeded { original }
+        | Icmpv4Message::ParameterProblem { original } => assert!(original.end <= bytes.len()),
         Icmpv4Message::Other => {}
     }
 }
