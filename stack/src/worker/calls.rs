@@ -427,6 +427,7 @@ impl WorkerGuard<'_> {
         core.abandon_queue(&mut listener);
         // As in Linux half-open connections go without a word.
         core.half_open.retain(|half_open| half_open.listener != handle);
+        core.counters.half_open_now.set(core.half_open.len() as u64);
         core.transmit();
     }
 

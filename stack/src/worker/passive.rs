@@ -104,17 +104,20 @@ impl Core {
         self.reply(key, frame.src_mac, syn_ack);
     }
 
-    /// Sends a segment that comes from no stream.
+    /// Sends a segment that comes from no stream. Resets are limited like those
+    /// for strays.
     pub fn reply(&mut self, key: FlowKey, mac: EthernetAddress, segment: Option<Transmit<'_>>) {
-        if let Some(segment) = segment {
-            if segment.is_retransmit {
-                self.counters.tx_retransmits.add(1);
-            }
-            if segment.flags.contains(TcpFlags::RST) {
-                self.counters.resets_sent.add(1);
-            }
-            self.emit_alone(key.local(), key.remote(), mac, &segment);
+        let Some(segment) = segment else { return };
+        if segment.is_retransmit {
+            self.counters.tx_retransmits.add(1);
         }
+        if segment.flags.contains(TcpFlags::RST) {
+            if !self.resets.allow(self.now) {
+                return;
+            }
+            self.counters.resets_sent.add(1);
+        }
+        self.emit_alone(key.local(), key.remote(), mac, &segment);
     }
 
     /// The SYN queue is full: the SYN-ACK itself remembers the request.

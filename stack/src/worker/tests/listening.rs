@@ -164,6 +164,15 @@ fn a_syn_with_another_number_starts_over_in_the_window_and_is_challenged_outside
 }
 
 #[test]
+fn resets_for_half_open_connections_are_limited() {
+    let (mut bench, _) = listening(16);
+    let syn_ack = bench.ask(&syn());
+    let wrong = Transmit { ack: syn_ack.tcp().seq + 2, ..last_ack(&syn_ack, b"") };
+    let resets = (0..2000).filter(|_| !bench.send(&wrong).is_empty()).count();
+    assert!((500..=1500).contains(&resets), "{resets}");
+}
+
+#[test]
 fn without_cookies_a_full_syn_queue_drops_syns() {
     let (mut bench, _) = listening(4);
     bench.server.lock().settings.syn_cookies = false;
@@ -259,6 +268,7 @@ fn a_closed_listener_forgets_half_open_connections() {
     bench.server.lock().close(listener);
     assert!(bench.pass(10_000).is_empty());
     assert_eq!(bench.server.lock().half_open.len(), 0);
+    assert_eq!(bench.server.lock().counters.half_open_now.get(), 0);
     assert_eq!(bench.ask(&last_ack(&syn_ack, b"")).tcp().flags, RST);
 }
 
