@@ -1,6 +1,9 @@
 //! Every knob of a connection, with Linux's default where a program or a peer
 //! could notice.
 
+use std::sync::Arc;
+
+use crate::memory::Memory;
 use crate::time::Duration;
 
 /// Which congestion controller a connection starts with.
@@ -118,12 +121,19 @@ pub struct Config {
     /// Size up to which the send buffer grows with the congestion window
     /// (`tcp_wmem[2]`), in bytes: 4 MiB.
     pub sndbuf_max: usize,
-    /// Receive buffer of a new connection, in bytes: 1 MiB.
+    /// Unsent bytes from which on a connection takes no more
+    /// (`tcp_notsent_lowat`), in bytes; `u32::MAX`, Linux's default: no limit.
+    pub notsent_lowat: u32,
+    /// Receive buffer of a new connection (`tcp_rmem[1]`), in bytes: 128 KiB.
     pub rcvbuf: usize,
-    /// Largest receive buffer that can be set later; decides the window scale
-    /// (`tcp_rmem[2]`), in bytes: 6 MiB.
+    /// Size up to which the receive buffer grows with what the program reads
+    /// in a round trip; decides the window scale (`tcp_rmem[2]`), in bytes: 6 MiB.
     pub rcvbuf_max: usize,
-    /// Out-of-order segments that a connection holds at most: 1024.
+    /// Memory that connections with this configuration, or clones of it, share
+    /// for their buffers: no limit.
+    pub memory: Arc<Memory>,
+    /// Out-of-order segments that a connection holds at most: 1024. Their
+    /// memory is bounded by the receive buffer.
     pub reassembly_segments: usize,
     /// Keepalive of new connections; `None`, Linux's default, sends no probes.
     pub keepalive: Option<Keepalive>,
@@ -168,8 +178,10 @@ impl Default for Config {
             orphan_retries: 8,
             sndbuf: 256 * 1024,
             sndbuf_max: 4 * 1024 * 1024,
-            rcvbuf: 1024 * 1024,
+            notsent_lowat: u32::MAX,
+            rcvbuf: 128 * 1024,
             rcvbuf_max: 6 * 1024 * 1024,
+            memory: Arc::default(),
             reassembly_segments: 1024,
             keepalive: None,
             user_timeout: Duration::ZERO,

@@ -55,11 +55,16 @@
 //! window that was offered never has to be taken back.
 //! [`Connection::copy_out`] does the same for a device that runs out of buffers.
 //!
+//! What a connection holds it takes from a budget that it shares with others,
+//! [`Config::memory`]. When that runs short, buffers no longer grow and windows open
+//! by a few segments; when it is used up, what arrived out of order is thrown
+//! away, the highest first, and no longer reported by SACK (RFC 2018 8).
+//!
 //! # What is implemented
 //!
 //! | specification | what of it |
 //! | --- | --- |
-//! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant) and `TCP_CORK`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data in line, with its mark (RFC 6093) |
+//! | RFC 9293 | all states, simultaneous open and close, half close, the acceptability test, PUSH, Nagle (Minshall's variant), `TCP_CORK` and `MSG_MORE`, silly-window avoidance on both sides, persist, user timeout, TIME-WAIT, keepalive, RST for what matches nothing; urgent data in line, with its mark (RFC 6093) |
 //! | RFC 5681, 3465 | slow start, congestion avoidance, fast retransmit, idle restart |
 //! | RFC 2018, 2883, 6675 | SACK and D-SACK as receiver, a byte-exact scoreboard and the pipe as sender, reneging |
 //! | RFC 8985 | RACK-TLP for peers with SACK, in place of RFC 6675's `IsLost` |
@@ -74,6 +79,7 @@
 //! | RFC 9438, 9406 | CUBIC, with HyStart++ for its first slow start |
 //! | RFC 8257 | DCTCP at both ends |
 //! | RFC 3168 | ECN: negotiation with fallback, echo, reaction; what is sent again, and all without new data, is not ECN-capable |
+//! | Linux's `tcp_moderate_rcvbuf`, `tcp_mem` | the receive buffer follows its reader; all buffers share a budget |
 //! | RFC 5961 | challenge ACKs for RST, SYN and ACK, rate-limited |
 //! | RFC 1337, 6191 | TIME-WAIT that is neither assassinated nor in the way |
 //! | RFC 6528 | initial sequence numbers, with the caller's keyed hash |
@@ -84,8 +90,7 @@
 //! | RFC 1071, 791, 792, 826 | checksums, IPv4, ICMP echo, ARP |
 //!
 //! The page [`rfc`] has it clause by clause, with the code and the test that meet
-//! each. Defaults are Linux's, see [`Config`]. Not there yet: receive buffer
-//! autotuning.
+//! each. Defaults are Linux's, see [`Config`].
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -94,6 +99,7 @@ pub mod connection;
 pub mod cookie;
 mod error;
 mod isn;
+mod memory;
 pub mod rfc;
 mod seq;
 mod time;
@@ -103,12 +109,13 @@ pub mod wire;
 pub use config::{Config, CongestionAlgorithm, EcnMode, Keepalive, MtuProbing};
 pub use congestion::DctcpInfo;
 pub use connection::{
-    Chunk, Connection, Events, Info, Listening, Params, Payload, Progress, Readiness, Request, State,
-    TimeWait, Transmit, listening, reset_for,
+    CORK_CEILING, Chrono, Chunk, Connection, Events, Info, Listening, LossState, Occupation, Params, Payload,
+    Progress, Readiness, Request, State, TimeWait, Transmit, listening, reset_for,
 };
 pub use cookie::SynCookies;
 pub use error::{Error, RecvError, SendError};
 pub use isn::initial_sequence;
+pub use memory::Memory;
 pub use seq::SeqNum;
 pub use time::{Duration, Instant};
 pub use timer_wheel::TimerWheel;

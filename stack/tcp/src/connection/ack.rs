@@ -3,7 +3,7 @@
 use super::flight::{AckTime, Delivery};
 use super::payload::Payload;
 use super::timers::micros32;
-use super::{Connection, Events, Flags};
+use super::{Connection, Flags, Occupation};
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 use crate::wire::{TcpFlags, TcpRepr, Timestamps};
@@ -75,6 +75,10 @@ impl<B: Payload> Connection<B> {
         outcome.duplicate = !self.flight.is_empty()
             && (outcome.duplicate_without_sack || (outcome.advanced == 0 && outcome.sacked > 0));
         self.stats.delivered += outcome.delivery.segments;
+        if self.ecn.is_capable() && segment.flags.contains(TcpFlags::ECE) {
+            self.stats.delivered_ce += outcome.delivery.segments;
+        }
+        self.rate.acked(self.snd.una, self.snd.nxt, self.stats.delivered, now);
         self.recover(&outcome, now);
         if self.snd.wnd == 0 && !self.flight.is_empty() {
             // The peer lives, whatever it does with our retransmissions.
@@ -114,6 +118,9 @@ impl<B: Payload> Connection<B> {
         self.timers.backoff = self.timers.backoff.min(BACKOFF_KEPT);
         if self.flight.is_empty() {
             self.timers.stop_retransmit();
+            if !self.has_unsent() {
+                self.chrono.enter(Occupation::Idle, now);
+            }
         } else {
             self.arm_retransmit(now);
         }
@@ -141,13 +148,10 @@ impl<B: Payload> Connection<B> {
     #[inline]
     fn space_freed(&mut self) {
         let wanted = self.window.cwnd.saturating_mul(2) as usize;
-        if wanted > self.sndbuf && !self.flags.contains(Flags::SNDBUF_LOCKED) {
+        if wanted > self.sndbuf && !self.flags.contains(Flags::SNDBUF_LOCKED) && !self.share.is_pressed() {
             self.sndbuf = self.sndbuf.max(wanted.min(self.config.sndbuf_max));
         }
-        if self.flags.contains(Flags::NO_SPACE) && self.is_writable() {
-            self.flags.remove(Flags::NO_SPACE);
-            self.events.insert(Events::WRITABLE);
-        }
+        self.note_writable();
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::payload::Payload;
 use super::receive::QUICK_ACKS;
-use super::{Connection, Flags, Pending, State};
-use crate::config::Keepalive;
+use super::window::LARGEST_BUFFER;
+use super::{Connection, Events, Flags, Pending, Preferences, State};
+use crate::config::{Config, Keepalive};
 use crate::error::{Error, RecvError, SendError};
 use crate::time::{Duration, Instant};
 
@@ -23,6 +24,22 @@ impl<B: Payload> Connection<B> {
     /// [`SendError::Closed`] after [`Connection::shutdown_write`] or the end.
     #[inline]
     pub fn send(&mut self, data: &[u8]) -> Result<usize, SendError> {
+        self.write(data, Flags::empty())
+    }
+
+    /// The same for data that more will follow at once (`MSG_MORE`): a last
+    /// segment that is not full is held back, until the next call or for
+    /// [`CORK_CEILING`](super::CORK_CEILING) at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`].
+    pub fn send_more(&mut self, data: &[u8]) -> Result<usize, SendError> {
+        self.write(data, Flags::MORE)
+    }
+
+    #[inline]
+    fn write(&mut self, data: &[u8], more: Flags) -> Result<usize, SendError> {
         if let Some(error) = self.error.take() {
             return Err(SendError::Connection(error));
         }
@@ -32,7 +49,15 @@ impl<B: Payload> Connection<B> {
             State::SynSent | State::SynReceived => return Ok(0),
             _ => return Err(SendError::Closed),
         }
-        let taken = self.tx.push(data, self.sndbuf);
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let taken = self.tx.push(data, self.send_limit());
+        self.cover_sent();
+        self.flags.remove(Flags::MORE | Flags::FLUSH);
+        // Who has to wait for space must not wait for the cork as well.
+        let held = if taken < data.len() { Flags::FLUSH } else { more };
+        self.flags.insert(held);
         if taken < data.len() || !self.is_writable() {
             self.flags.insert(Flags::NO_SPACE);
         }
@@ -43,9 +68,28 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub fn send_space(&self) -> usize {
         match self.state {
-            State::Established | State::CloseWait => self.sndbuf.saturating_sub(self.tx.len()),
+            State::Established | State::CloseWait => self.send_limit().saturating_sub(self.tx.len()),
             _ => 0,
         }
+    }
+
+    /// Bytes that may lie in the send buffer: its size, and no more unsent ones
+    /// than the program wants. One full segment is always taken at once.
+    #[inline]
+    fn send_limit(&self) -> usize {
+        let most = self.notsent_lowat();
+        if most == u32::MAX {
+            return self.sndbuf;
+        }
+        let unsent = self.unsent();
+        let room = if unsent < most { self.smss().max(most - unsent) } else { 0 };
+        self.sndbuf.min(self.tx.len() + room as usize)
+    }
+
+    /// Bytes written and not sent yet (`SIOCOUTQNSD`).
+    #[inline]
+    pub fn send_unsent(&self) -> usize {
+        self.unsent() as usize
     }
 
     /// Bytes written and not acknowledged (`SIOCOUTQ`).
@@ -54,12 +98,21 @@ impl<B: Payload> Connection<B> {
         self.tx.len()
     }
 
-    /// Whether a third of the send buffer is free: Linux's
-    /// `sk_stream_is_writeable`.
+    /// Whether a third of the send buffer is free, and less is unsent than half
+    /// of what the program wants at most: Linux's `__sk_stream_is_writeable`.
     #[inline]
     pub(super) fn is_writable(&self) -> bool {
-        let used = self.tx.len();
-        used + used / 2 <= self.sndbuf
+        let (used, most) = (self.tx.len(), self.notsent_lowat());
+        used + used / 2 <= self.sndbuf && (most == u32::MAX || self.unsent() < most.div_ceil(2))
+    }
+
+    /// Tells a program that waits for send space when there is some.
+    #[inline]
+    pub(super) fn note_writable(&mut self) {
+        if self.flags.contains(Flags::NO_SPACE) && self.is_writable() {
+            self.flags.remove(Flags::NO_SPACE);
+            self.events.insert(Events::WRITABLE);
+        }
     }
 
     /// Moves received bytes to `buf`; 0 means that there will be no more.
@@ -78,6 +131,8 @@ impl<B: Payload> Connection<B> {
             if self.urgent.is_some() {
                 self.leave_urgent_mode();
             }
+            self.autotune.note_read(count);
+            self.share.trim(self.held());
             self.offer_window_after_read();
             return Ok(count);
         }
@@ -132,11 +187,14 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Sends small segments at once instead of gathering them (`TCP_NODELAY`).
+    /// Switched on, it sends what is held back, even by a cork (tcp(7)).
     pub fn set_nodelay(&mut self, on: bool) {
         self.flags.set(Flags::NODELAY, on);
+        self.flags.set(Flags::FLUSH, on);
     }
 
-    /// Holds partial segments back, for a timeout at most (`TCP_CORK`).
+    /// Holds partial segments back, for [`CORK_CEILING`](super::CORK_CEILING) at
+    /// most (`TCP_CORK`); switched off, lets them go.
     pub fn set_cork(&mut self, on: bool) {
         self.flags.set(Flags::CORK, on);
     }
@@ -166,6 +224,64 @@ impl<B: Payload> Connection<B> {
         self.user_timeout = timeout;
     }
 
+    /// Bytes that must wait before the connection counts as readable
+    /// (`SO_RCVLOWAT`); 0 counts as 1. As in Linux at most half of what the
+    /// receive buffer can become, and the buffer grows to hold them.
+    pub fn set_rcvlowat(&mut self, bytes: u32) {
+        let locked = self.flags.contains(Flags::RCVBUF_LOCKED);
+        let largest = if locked { self.rcvbuf() } else { self.config.rcvbuf_max };
+        let bytes = bytes.min((largest / 2) as u32).max(1);
+        self.preferences_mut().rcvlowat = bytes;
+        if !locked {
+            self.rcv.buffer = self.rcv.buffer.max(bytes);
+            self.offer_window_after_read();
+        }
+        self.note_readable();
+    }
+
+    /// SYN retransmissions before an active open fails (`TCP_SYNCNT`).
+    pub fn set_syn_retries(&mut self, retries: u32) {
+        self.preferences_mut().syn_retries = retries;
+    }
+
+    /// How long the connection stays in FIN-WAIT-2 once the program has closed
+    /// it (`TCP_LINGER2`); with zero the peer gets a RST instead.
+    pub fn set_fin_wait2(&mut self, timeout: Duration) {
+        self.preferences_mut().fin_wait2 = timeout;
+    }
+
+    fn preferences_mut(&mut self) -> &mut Preferences {
+        let Config { syn_retries, fin_wait2, notsent_lowat, .. } = *self.config;
+        self.preferences.get_or_insert_with(|| {
+            Box::new(Preferences { syn_retries, fin_wait2, rcvlowat: 1, notsent_lowat })
+        })
+    }
+
+    #[inline]
+    pub(super) fn rcvlowat(&self) -> u32 {
+        self.preferences.as_ref().map_or(1, |preferences| preferences.rcvlowat)
+    }
+
+    #[inline]
+    fn notsent_lowat(&self) -> u32 {
+        self.preferences.as_ref().map_or(self.config.notsent_lowat, |preferences| preferences.notsent_lowat)
+    }
+
+    pub(super) fn syn_retries(&self) -> u32 {
+        self.preferences.as_ref().map_or(self.config.syn_retries, |preferences| preferences.syn_retries)
+    }
+
+    pub(super) fn fin_wait2(&self) -> Duration {
+        self.preferences.as_ref().map_or(self.config.fin_wait2, |preferences| preferences.fin_wait2)
+    }
+
+    /// Blocks writing while this many bytes were never sent
+    /// (`TCP_NOTSENT_LOWAT`); `u32::MAX` for no such limit.
+    pub fn set_notsent_lowat(&mut self, bytes: u32) {
+        self.preferences_mut().notsent_lowat = bytes;
+        self.note_writable();
+    }
+
     /// Fixes the size of the send buffer in bytes (`SO_SNDBUF`).
     pub fn set_sndbuf(&mut self, bytes: usize) {
         self.sndbuf = bytes.max(SMALLEST_SNDBUF);
@@ -177,11 +293,25 @@ impl<B: Payload> Connection<B> {
         self.sndbuf
     }
 
-    /// Sets the size of the receive buffer in bytes (`SO_RCVBUF`). What was
-    /// offered to the peer stays offered.
+    /// Fixes the size of the receive buffer in bytes (`SO_RCVBUF`): it no longer
+    /// follows the reader. What was offered to the peer stays offered.
     pub fn set_rcvbuf(&mut self, bytes: usize) {
-        self.rcv.buffer = bytes.clamp(SMALLEST_RCVBUF, 1 << 30) as u32;
+        self.rcv.buffer = bytes.clamp(SMALLEST_RCVBUF, LARGEST_BUFFER as usize) as u32;
+        self.flags.insert(Flags::RCVBUF_LOCKED);
         self.offer_window_after_read();
+    }
+
+    /// Bounds the window that is offered, in bytes (`TCP_WINDOW_CLAMP`), at
+    /// half the smallest receive buffer at least, as in Linux. What was offered
+    /// to the peer stays offered.
+    pub fn set_window_clamp(&mut self, bytes: usize) {
+        self.rcv.clamp = bytes.clamp(SMALLEST_RCVBUF / 2, LARGEST_BUFFER as usize) as u32;
+        self.offer_window_after_read();
+    }
+
+    /// The widest window that may be offered now, in bytes.
+    pub fn window_clamp(&self) -> usize {
+        self.rcv.limit() as usize
     }
 
     /// Size of the receive buffer in bytes.

@@ -4,7 +4,7 @@ use super::payload::Payload;
 use super::{Connection, Events, Flags, Pending, State};
 use crate::error::Error;
 use crate::seq::SeqNum;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::{TcpFlags, TcpRepr};
 
 impl<B: Payload> Connection<B> {
@@ -17,7 +17,7 @@ impl<B: Payload> Connection<B> {
             State::SynSent | State::SynReceived => self.state,
             _ => return,
         };
-        self.flags.insert(Flags::WRITE_SHUT);
+        self.flags.insert(Flags::WRITE_SHUT | Flags::FLUSH);
         // Writing fails at once from now on, which counts as writable.
         self.events.insert(Events::WRITABLE);
         if self.flags.contains(Flags::FIN_RECEIVED) {
@@ -49,8 +49,17 @@ impl<B: Payload> Connection<B> {
         self.shutdown_write(now);
         self.shutdown_read();
         if self.state == State::FinWait2 {
-            self.timers.start_linger(now + self.config.fin_wait2);
+            self.await_fin(now);
         }
+    }
+
+    /// An orphan in FIN-WAIT-2 waits for the peer's FIN no longer than it has to
+    /// (`tcp_fin_timeout`, `TCP_LINGER2`).
+    fn await_fin(&mut self, now: Instant) {
+        if self.fin_wait2() == Duration::ZERO {
+            return self.abort(now);
+        }
+        self.timers.start_linger(now + self.fin_wait2());
     }
 
     /// Ends the connection at once; the peer gets a RST.
@@ -102,7 +111,7 @@ impl<B: Payload> Connection<B> {
             State::FinWait1 => {
                 self.state = State::FinWait2;
                 if self.flags.contains(Flags::ORPHAN) {
-                    self.timers.start_linger(now + self.config.fin_wait2);
+                    self.await_fin(now);
                 }
             }
             State::Closing => self.enter_time_wait(now),

@@ -22,7 +22,7 @@ const MOST_OWED: usize = 64;
 
 bitflags::bitflags! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct EcnFlags: u8 {
+    struct EcnFlags: u16 {
         /// An ECN-setup SYN was sent.
         const ASKED = 1;
         /// An ECN-setup SYN came.
@@ -39,6 +39,8 @@ bitflags::bitflags! {
         const REDUCED = 1 << 6;
         /// The acknowledgement at hand echoes a mark.
         const ECHOED = 1 << 7;
+        /// A packet came that the network could have marked.
+        const SEEN = 1 << 8;
     }
 }
 
@@ -52,12 +54,13 @@ pub(super) struct EcnState {
     reduced_until: SeqNum,
     /// Acknowledgements that report what came before a change of the marks, and
     /// whether with ECE (RFC 8257 3.2).
-    owed: VecDeque<(SeqNum, bool)>,
+    #[expect(clippy::box_collection, reason = "seldom there, and a box is one word in each connection")]
+    owed: Option<Box<VecDeque<(SeqNum, bool)>>>,
 }
 
 impl EcnState {
     pub(super) fn new(iss: SeqNum) -> Self {
-        Self { flags: EcnFlags::empty(), everywhere: false, reduced_until: iss, owed: VecDeque::new() }
+        Self { flags: EcnFlags::empty(), everywhere: false, reduced_until: iss, owed: None }
     }
 
     /// Whether both ends understand marks.
@@ -70,6 +73,17 @@ impl EcnState {
     #[inline]
     pub(super) fn is_usual(&self, field: Ecn) -> bool {
         (field == Ecn::Ce) == self.flags.contains(EcnFlags::ECHO)
+    }
+
+    /// A packet came that the network could have marked, or has.
+    #[inline]
+    pub(super) fn note_capable(&mut self) {
+        self.flags.insert(EcnFlags::SEEN);
+    }
+
+    /// Whether a packet came that the network could have marked.
+    pub(super) fn has_seen_capable(&self) -> bool {
+        self.flags.contains(EcnFlags::SEEN)
     }
 
     /// Whether the acknowledgement at hand echoes a mark.
@@ -217,7 +231,7 @@ impl<B: Payload> Connection<B> {
         if marked == self.ecn.flags.contains(EcnFlags::ECHO) {
             return;
         }
-        let owed = &mut self.ecn.owed;
+        let owed = self.ecn.owed.get_or_insert_default();
         let reported = owed.back().map_or(self.rcv.ack_sent, |&(ack, _)| ack);
         if reported != self.rcv.nxt && owed.len() < MOST_OWED {
             owed.push_back((self.rcv.nxt, !marked));
@@ -229,10 +243,12 @@ impl<B: Payload> Connection<B> {
 
     /// The oldest acknowledgement that is owed for what came before a change.
     pub(super) fn commit_old_ack(&mut self, now: Instant) -> Transmit<'static> {
-        let (ack, echo) = self.ecn.owed.pop_front().unwrap_or((self.rcv.nxt, false));
-        if self.ecn.owed.is_empty() {
+        let owed = self.ecn.owed.as_mut();
+        let oldest = owed.and_then(|owed| owed.pop_front());
+        let (ack, echo) = oldest.unwrap_or((self.rcv.nxt, false));
+        if self.ecn.owed.as_ref().is_none_or(|owed| owed.is_empty()) {
             self.pending.remove(Pending::OLD_ACK);
-            self.ecn.owed = VecDeque::new();
+            self.ecn.owed = None;
         }
         let mut flags = TcpFlags::ACK;
         flags.set(TcpFlags::ECE, echo);

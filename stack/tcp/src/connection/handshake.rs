@@ -45,6 +45,7 @@ impl<B: Payload> Connection<B> {
         let options = &syn.options;
         self.snd.limit_mss(options.mss);
         self.rcv.start(syn.seq);
+        self.autotune.start(self.rcv.edge, now);
         // The window of a SYN is never scaled (RFC 7323 2.2).
         self.snd.set_window(u32::from(syn.window), syn.seq);
         if let Some(shift) = options.window_scale.filter(|_| self.config.window_scaling) {

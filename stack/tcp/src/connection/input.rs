@@ -5,7 +5,7 @@ use super::payload::{Chunk, Held, Payload};
 use super::{Connection, Flags, Pending, State};
 use crate::error::Error;
 use crate::time::Instant;
-use crate::wire::{TcpFlags, TcpRepr};
+use crate::wire::{Ecn, TcpFlags, TcpRepr};
 
 impl<B: Payload> Connection<B> {
     /// Takes a segment that arrived for this connection. `payload` is `None`
@@ -14,6 +14,11 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub fn on_segment(&mut self, segment: &TcpRepr, payload: Option<Chunk<B>>, now: Instant) {
         let held = payload.map(Held::new).filter(|held| held.len() > 0);
+        self.stats.segments_in += 1;
+        self.stats.data_segments_in += u32::from(held.is_some());
+        if segment.ecn != Ecn::NotEct {
+            self.ecn.note_capable();
+        }
         if self.is_predicted(segment, held.as_ref(), now) {
             self.timers.last_received = now;
             return self.on_predicted(segment, held, now);
@@ -56,7 +61,7 @@ impl<B: Payload> Connection<B> {
             self.acknowledge(segment, now);
         }
         if let Some(held) = held {
-            self.receive_in_order(held, now);
+            self.receive_in_order(segment, held, now);
         }
     }
 

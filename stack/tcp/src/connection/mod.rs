@@ -11,6 +11,8 @@
 mod ack;
 mod app;
 mod audit;
+mod autotune;
+mod chrono;
 mod close;
 mod ecn;
 mod flight;
@@ -18,11 +20,13 @@ mod growth;
 mod handshake;
 mod info;
 mod input;
+mod memory;
 mod network;
 mod output;
 mod pacing;
 mod path_mtu;
 mod payload;
+mod rate;
 mod readiness;
 mod reassembly;
 mod receive;
@@ -44,23 +48,28 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use info::Info;
+pub use chrono::{Chrono, Occupation};
+pub use info::{Info, LossState};
 pub use output::Transmit;
 pub use payload::{Chunk, Payload};
 pub use readiness::{Events, Readiness};
 pub use request::{Progress, Request};
 pub use reset::{Listening, listening, reset_for};
 pub use time_wait::TimeWait;
+pub use timers::CORK_CEILING;
 
 use crate::config::{Config, Keepalive};
 use crate::congestion::{Controller, Window};
 use crate::error::Error;
+use crate::memory::Share;
 use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
+use autotune::Autotune;
 use ecn::EcnState;
 use flight::Flight;
 use pacing::Pacer;
 use path_mtu::PathMtu;
+use rate::DeliveryRate;
 use reassembly::Reassembly;
 use receive_queue::ReceiveQueue;
 use recovery::Recovery;
@@ -129,7 +138,7 @@ pub struct Params {
 bitflags::bitflags! {
     /// Facts and wishes that hold until they are changed.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    struct Flags: u16 {
+    struct Flags: u32 {
         /// Send small segments at once (`TCP_NODELAY`).
         const NODELAY = 1;
         /// Send no partial segments (`TCP_CORK`).
@@ -156,6 +165,12 @@ bitflags::bitflags! {
         const SNDBUF_LOCKED = 1 << 11;
         /// Window scaling was negotiated.
         const SCALING = 1 << 12;
+        /// The program has set the size of the receive buffer.
+        const RCVBUF_LOCKED = 1 << 13;
+        /// The program has said that more follows what it wrote last (`MSG_MORE`).
+        const MORE = 1 << 14;
+        /// What was written before is to go, corked or not.
+        const FLUSH = 1 << 15;
     }
 }
 
@@ -188,6 +203,8 @@ struct Stats {
     recoveries: u32,
     /// Segments that have arrived, as full ones.
     delivered: u32,
+    /// Of these, those whose acknowledgement echoed a mark.
+    delivered_ce: u32,
     /// D-SACKs received.
     dsacks: u32,
     /// Segments sent again that had arrived before, as far as D-SACKs told.
@@ -198,10 +215,28 @@ struct Stats {
     /// Times that reordering was seen, and its largest distance in segments.
     reorderings: u32,
     reordering: u32,
+    segments_in: u32,
+    segments_out: u32,
+    data_segments_in: u32,
+    data_segments_out: u32,
+    out_of_order: u32,
     bytes_retransmitted: u64,
     bytes_sent: u64,
     bytes_acked: u64,
     bytes_received: u64,
+}
+
+/// Options that few programs set.
+#[derive(Debug)]
+struct Preferences {
+    /// SYN retransmissions before an active open fails (`TCP_SYNCNT`).
+    syn_retries: u32,
+    /// How long an orphan stays in FIN-WAIT-2 (`TCP_LINGER2`); zero: not at all.
+    fin_wait2: Duration,
+    /// Bytes that make the connection readable (`SO_RCVLOWAT`).
+    rcvlowat: u32,
+    /// Unsent bytes from which on writing blocks (`TCP_NOTSENT_LOWAT`).
+    notsent_lowat: u32,
 }
 
 /// One TCP connection. See the crate's documentation for how to drive it.
@@ -215,6 +250,7 @@ pub struct Connection<B: Payload> {
     flags: Flags,
     snd: SendSpace,
     rcv: ReceiveSpace,
+    autotune: Autotune,
     timestamps: TimestampClock,
     timers: Timers,
     flight: Flight,
@@ -240,7 +276,14 @@ pub struct Connection<B: Payload> {
     keepalive: Option<Keepalive>,
     user_timeout: Duration,
     sndbuf: usize,
+    /// Part of the memory that connections share.
+    share: Share,
+    /// What the program has set of the seldom used; `None`: the configuration
+    /// holds.
+    preferences: Option<Box<Preferences>>,
     stats: Stats,
+    chrono: Chrono,
+    rate: DeliveryRate,
 }
 
 impl<B: Payload> Connection<B> {
@@ -249,6 +292,7 @@ impl<B: Payload> Connection<B> {
         let config = Arc::clone(config);
         let start = params.isn + 1;
         let mss = u32::from(params.mss);
+        let rcv = ReceiveSpace::new(&config, params.mss);
         Self {
             state: State::Closed,
             pending: Pending::empty(),
@@ -256,7 +300,8 @@ impl<B: Payload> Connection<B> {
             quick_acks: receive::QUICK_ACKS,
             flags: Flags::empty(),
             snd: SendSpace::new(params.isn, params.mss),
-            rcv: ReceiveSpace::new(&config, params.mss),
+            autotune: Autotune::new(params.mss, rcv.buffer, now),
+            rcv,
             timestamps: TimestampClock::new(params.ts_offset),
             timers: Timers::new(now),
             flight: Flight::new(start),
@@ -278,7 +323,11 @@ impl<B: Payload> Connection<B> {
             keepalive: config.keepalive,
             user_timeout: config.user_timeout,
             sndbuf: config.sndbuf,
+            share: Share::new(&config.memory),
+            preferences: None,
             stats: Stats::default(),
+            chrono: Chrono::default(),
+            rate: DeliveryRate::new(params.isn),
             config,
         }
     }

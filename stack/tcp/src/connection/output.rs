@@ -6,7 +6,7 @@
 use super::payload::Payload;
 use super::recovery::{Frto, Phase};
 use super::timers::micros32;
-use super::{Connection, Flags, Pending, State};
+use super::{Connection, Flags, Occupation, Pending, State};
 use crate::seq::SeqNum;
 use crate::time::Instant;
 use crate::wire::{Ecn, SackBlocks, TcpFlags, TcpOptions};
@@ -105,6 +105,8 @@ enum Blocked {
     Held,
     /// The congestion window is used up.
     Congestion,
+    /// The peer's window is.
+    Window,
 }
 
 impl<B: Payload> Connection<B> {
@@ -122,7 +124,10 @@ impl<B: Payload> Connection<B> {
     #[inline]
     pub fn poll_transmit(&mut self, now: Instant, max_payload: usize) -> Option<Transmit<'_>> {
         match self.plan(max_payload.clamp(1, LARGEST_PAYLOAD) as u32) {
-            Some(plan) => Some(self.commit(plan, now)),
+            Some(plan) => {
+                self.stats.segments_out += 1;
+                Some(self.commit(plan, now))
+            }
             None => {
                 self.nothing_to_send(now);
                 None
@@ -217,8 +222,11 @@ impl<B: Payload> Connection<B> {
         let seq = self.snd.nxt;
         let unsent = self.unsent();
         let room = self.snd.edge().since(seq);
-        if room == 0 || (unsent == 0 && !self.fin_due()) {
+        if unsent == 0 && !self.fin_due() {
             return Err(Blocked::Held);
+        }
+        if room == 0 {
+            return Err(Blocked::Window);
         }
         let full = self.segment_payload(self.options_len()).min(max_payload);
         if self.pending.contains(Pending::OVERRIDE) {
@@ -237,7 +245,7 @@ impl<B: Payload> Connection<B> {
         if len % full != 0 && !self.may_send_partial(len, unsent, full) {
             len -= len % full;
             if len == 0 {
-                return Err(Blocked::Held);
+                return Err(if room < unsent { Blocked::Window } else { Blocked::Held });
             }
         }
         Ok(self.new_data(len, full))
@@ -283,16 +291,25 @@ impl<B: Payload> Connection<B> {
         if self.flags.contains(Flags::WRITE_SHUT) || self.sends_urgent() {
             return true;
         }
-        if self.flags.contains(Flags::CORK) {
+        if self.flags.contains(Flags::FLUSH) {
+            return true;
+        }
+        if self.is_corked() {
             return false;
         }
         // Minshall's variant of Nagle, as in Linux: one small segment in flight.
         self.flags.contains(Flags::NODELAY) || self.snd.small_end.le(self.snd.una)
     }
 
+    /// Whether the program wants partial segments held back.
+    #[inline]
+    pub(super) fn is_corked(&self) -> bool {
+        self.flags.intersects(Flags::CORK | Flags::MORE)
+    }
+
     /// Bytes written and never sent.
     #[inline]
-    fn unsent(&self) -> u32 {
+    pub(super) fn unsent(&self) -> u32 {
         self.tx.end().since(self.snd.nxt)
     }
 
@@ -312,14 +329,31 @@ impl<B: Payload> Connection<B> {
     #[inline]
     fn nothing_to_send(&mut self, now: Instant) {
         let waits = self.has_unsent();
-        self.recovery.cwnd_limited = waits
-            && if self.timers.holds() {
-                self.uses_window_paced()
-            } else {
-                matches!(self.plan_new(u32::from(self.rcv.mss)), Err(Blocked::Congestion))
-            };
+        let blocked = if waits { self.plan_new(u32::from(self.rcv.mss)).err() } else { None };
+        self.recovery.cwnd_limited = if waits && self.timers.holds() {
+            self.uses_window_paced()
+        } else {
+            blocked == Some(Blocked::Congestion)
+        };
+        self.account(blocked, now);
         if waits && !self.timers.retransmit_armed() {
             if self.flight.is_empty() { self.arm_persist(now) } else { self.arm_retransmit(now) }
+        }
+    }
+
+    /// Keeps the account of what the sender's time goes to.
+    #[inline]
+    fn account(&mut self, blocked: Option<Blocked>, now: Instant) {
+        let occupation = match blocked {
+            Some(Blocked::Window) => Occupation::WindowLimited,
+            Some(Blocked::Held | Blocked::Congestion) => Occupation::Busy,
+            None if self.flight.is_empty() => Occupation::Idle,
+            None if self.flags.contains(Flags::NO_SPACE) => Occupation::BufferLimited,
+            None => Occupation::Busy,
+        };
+        self.chrono.enter(occupation, now);
+        if !matches!(blocked, Some(Blocked::Window | Blocked::Congestion)) {
+            self.rate.note_app_limited();
         }
     }
 
@@ -393,20 +427,30 @@ impl<B: Payload> Connection<B> {
         let again = matches!(data.kind, Kind::Lost | Kind::Probe);
         self.recovery.note_sent(sequence_len);
         self.pace(sequence_len, now);
+        self.stats.data_segments_out += data.len.div_ceil(self.smss());
+        self.stats.segments_out += data.len.div_ceil(self.smss()).saturating_sub(1);
         self.stats.bytes_sent += u64::from(data.len);
         self.stats.bytes_retransmitted += if again { u64::from(data.len) } else { 0 };
         let mut flags = TcpFlags::empty();
         flags.set(TcpFlags::FIN, data.fin);
-        flags.set(TcpFlags::PSH, data.len > 0 && data.seq + data.len == self.tx.end());
+        let ends = data.seq + data.len == self.tx.end() && !self.expects_more();
+        flags.set(TcpFlags::PSH, data.len > 0 && ends);
         let (ecn, cwr) = self.ecn.of_data(!again && data.len > 0);
         let header = self.with_ack(data.seq, flags | cwr, now);
         let payload = self.tx.range(data.seq, data.len);
         Transmit { is_retransmit: again, ecn, ..header.with_payload(payload) }
     }
 
+    /// Whether the program has said that more follows, and was not told off.
+    #[inline]
+    fn expects_more(&self) -> bool {
+        self.flags & (Flags::MORE | Flags::FLUSH) == Flags::MORE
+    }
+
     #[inline]
     fn commit_new(&mut self, data: Data, sequence_len: u32, now: Instant) {
-        if self.flight.is_empty() {
+        let was_idle = self.flight.is_empty();
+        if was_idle {
             let silence = now - self.timers.last_sent;
             if silence > self.rtt.rto() && self.recovery.phase == Phase::Open {
                 self.restart_after_idle(silence);
@@ -422,6 +466,7 @@ impl<B: Payload> Connection<B> {
             }
             self.review_path(now);
         }
+        self.rate.sent(was_idle, self.snd.nxt, self.stats.delivered, now);
         if data.partial {
             self.snd.small_end = self.snd.nxt;
         }
@@ -439,6 +484,7 @@ impl<B: Payload> Connection<B> {
         }
         self.timers.last_sent = now;
         self.timers.note_activity(now, self.config.idle_release);
+        self.note_writable();
     }
 
     fn commit_lost(&mut self, seq: SeqNum, sequence_len: u32, now: Instant) {
@@ -467,7 +513,7 @@ impl<B: Payload> Connection<B> {
         self.timers.ack_sent();
         self.quick_acks = self.quick_acks.saturating_sub(1);
         self.rcv.ack_sent = self.rcv.nxt;
-        let window = self.rcv.advertise(self.rx.len());
+        let window = self.rcv.advertise(self.rx.len(), || self.share.is_pressed());
         let options = TcpOptions {
             timestamps: self.timestamps.option(now),
             sack: self.sack_blocks(),

@@ -7,7 +7,8 @@ bitflags::bitflags! {
     /// Level-triggered readiness, as Linux's `tcp_poll` computes it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Readiness: u8 {
-        /// Data, end of data or an error can be read: `EPOLLIN`.
+        /// Data, end of data or an error can be read: `EPOLLIN`. Data counts
+        /// from [`Connection::set_rcvlowat`] on.
         const READABLE = 1;
         /// At least a third of the send buffer is free, or writing fails at
         /// once: `EPOLLOUT`.
@@ -61,7 +62,7 @@ impl<B: Payload> Connection<B> {
         if read_over && write_over {
             ready |= Readiness::HUP;
         }
-        if !opening && !self.rx.is_empty() {
+        if !opening && self.is_readable() {
             ready |= Readiness::READABLE;
         }
         if !opening && (write_over || self.is_writable()) {
@@ -74,6 +75,23 @@ impl<B: Payload> Connection<B> {
             ready |= Readiness::URGENT;
         }
         ready
+    }
+
+    /// Whether what waits is worth reading: as much as the program wants, or all
+    /// that the window lets in (Linux's `tcp_epollin_ready`).
+    #[inline]
+    fn is_readable(&self) -> bool {
+        let waiting = self.rx.len();
+        waiting >= self.rcvlowat() as usize
+            || (waiting > 0 && self.rcv.window() <= u32::from(self.rcv.seen_mss))
+    }
+
+    /// Tells the program of data, when there is enough of it.
+    #[inline]
+    pub(super) fn note_readable(&mut self) {
+        if self.is_readable() {
+            self.events.insert(Events::READABLE);
+        }
     }
 
     /// What has happened since the last call.

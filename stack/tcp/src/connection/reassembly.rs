@@ -50,9 +50,8 @@ impl<B: Payload> Reassembly<B> {
     }
 
     /// Stores `held`, which begins at `seq`. Overlaps are cut on either side,
-    /// so that each byte is held once. Returns `false`, with nothing stored,
-    /// when `max_segments` are there already and this one joins no hole.
-    pub(super) fn insert(&mut self, seq: SeqNum, mut held: Held<B>, max_segments: usize) -> bool {
+    /// so that each byte is held once.
+    pub(super) fn insert(&mut self, seq: SeqNum, mut held: Held<B>) {
         let (mut start, end) = (seq, seq + held.len());
         // Segments before `index` begin before the new one.
         let index = self.segments.partition_point(|(at, _)| at.lt(start));
@@ -61,7 +60,7 @@ impl<B: Payload> Reassembly<B> {
             if covered >= held.len() {
                 // Its run is news again (RFC 2883 4).
                 self.note_block((seq, end));
-                return true;
+                return;
             }
             held.trim_front(covered);
             start += covered;
@@ -82,17 +81,36 @@ impl<B: Payload> Reassembly<B> {
             self.segments.remove(index);
         }
         if held.len() == 0 {
-            return true;
-        }
-        if self.segments.len() >= max_segments {
-            return false;
+            return;
         }
         self.bytes += held.len();
         self.charge += held.true_size();
         let stored = (start, start + held.len());
         self.segments.insert(index, (start, held));
         self.note_block(stored);
-        true
+    }
+
+    /// Throws away what lies highest until no more than `segments` are left that
+    /// occupy no more than `charge` bytes. What lies lower fills the gap sooner.
+    pub(super) fn prune(&mut self, segments: usize, charge: usize) {
+        while self.segments.len() > segments || self.charge > charge {
+            self.drop_highest();
+        }
+    }
+
+    /// Where the highest segment begins.
+    pub(super) fn highest(&self) -> Option<SeqNum> {
+        self.segments.back().map(|(at, _)| *at)
+    }
+
+    /// Throws the highest segment away: it is no longer reported (RFC 2018 8),
+    /// and its sender will send it again.
+    pub(super) fn drop_highest(&mut self) {
+        let Some((at, held)) = self.segments.pop_back() else { return };
+        self.bytes -= held.len();
+        self.charge -= held.true_size();
+        self.blocks.iter_mut().for_each(|(_, right)| *right = (*right).min(at));
+        self.blocks.retain(|(left, right)| left.lt(*right));
     }
 
     /// Joins a run with those that it touches and puts it first.
@@ -176,27 +194,35 @@ mod tests {
     fn the_newest_run_is_reported_first() {
         let mut reassembly = Reassembly::new();
         for start in [10, 30, 50] {
-            reassembly.insert(SeqNum(start), held(&[0; 5]), 100);
+            reassembly.insert(SeqNum(start), held(&[0; 5]));
         }
         assert_eq!(blocks(&reassembly), [(50, 55), (30, 35), (10, 15)]);
-        reassembly.insert(SeqNum(15), held(&[0; 15]), 100);
+        reassembly.insert(SeqNum(15), held(&[0; 15]));
         assert_eq!(blocks(&reassembly), [(10, 35), (50, 55)]);
     }
 
     #[test]
-    fn a_segment_too_many_is_refused_and_not_reported() {
+    fn the_highest_are_thrown_away_first_and_no_longer_reported() {
         let mut reassembly = Reassembly::new();
-        assert!(reassembly.insert(SeqNum(10), held(b"a"), 1));
-        assert!(!reassembly.insert(SeqNum(20), held(b"b"), 1));
-        assert_eq!((blocks(&reassembly), reassembly.bytes()), (vec![(10, 11)], 1));
-        assert!(reassembly.insert(SeqNum(10), held(b"a"), 1), "what is known needs no room");
+        for start in [10, 20, 21, 30] {
+            reassembly.insert(SeqNum(start), held(b"a"));
+        }
+        reassembly.prune(3, 1000);
+        assert_eq!((blocks(&reassembly), reassembly.bytes()), (vec![(20, 22), (10, 11)], 3));
+        reassembly.prune(2, 1000);
+        assert_eq!((blocks(&reassembly), reassembly.bytes()), (vec![(20, 21), (10, 11)], 2));
+        assert_eq!(reassembly.highest(), Some(SeqNum(20)));
+        reassembly.prune(100, 1);
+        assert_eq!((blocks(&reassembly), reassembly.charge()), (vec![(10, 11)], 1));
+        reassembly.prune(0, 0);
+        assert!(reassembly.is_empty() && reassembly.blocks().is_empty());
     }
 
     #[test]
     fn a_run_that_is_reached_is_no_longer_reported() {
         let mut reassembly = Reassembly::new();
-        reassembly.insert(SeqNum(10), held(b"abcde"), 10);
-        reassembly.insert(SeqNum(20), held(b"xyz"), 10);
+        reassembly.insert(SeqNum(10), held(b"abcde"));
+        reassembly.insert(SeqNum(20), held(b"xyz"));
         assert!(reassembly.pop(SeqNum(9)).is_none());
         let found = reassembly.pop(SeqNum(12)).map(|held| held.bytes().to_vec());
         assert_eq!(found.as_deref(), Some(&b"cde"[..]));
@@ -207,14 +233,14 @@ mod tests {
         #[test]
         fn it_agrees_with_a_naive_model(
             origin: u32,
-            steps in proptest::collection::vec((0u32..300, 1u32..60, any::<bool>()), 1..60),
+            steps in proptest::collection::vec((0u32..300, 1u32..60, any::<bool>(), any::<bool>()), 1..60),
         ) {
             // The stream's byte at offset n is n; the model knows which have come.
             let byte = |offset: u32| (offset % 251) as u8;
             let mut known = vec![false; 5000];
             let mut next = 0u32;
             let mut reassembly = Reassembly::new();
-            for (at, len, take) in steps {
+            for (at, len, take, drop) in steps {
                 let at = at.max(next + 1);
                 let bytes: Vec<u8> = (at..at + len).map(byte).collect();
                 // A duplicate is the first run of what has come before.
@@ -224,8 +250,13 @@ mod tests {
                     (SeqNum(origin) + from, SeqNum(origin) + to)
                 });
                 prop_assert_eq!(reassembly.known(SeqNum(origin) + at, SeqNum(origin) + at + len), expected);
-                prop_assert!(reassembly.insert(SeqNum(origin) + at, held(&bytes), 1000));
+                reassembly.insert(SeqNum(origin) + at, held(&bytes));
                 known[at as usize..(at + len) as usize].iter_mut().for_each(|known| *known = true);
+                if drop && let Some(highest) = reassembly.highest() {
+                    reassembly.drop_highest();
+                    let from = highest - SeqNum(origin);
+                    known[from as usize..].iter_mut().for_each(|known| *known = false);
+                }
                 if take {
                     // The byte at `next` arrives in order.
                     next += 1;

@@ -31,7 +31,7 @@ impl<B: Payload> Connection<B> {
         match held {
             Some(held) if end.gt(self.rcv.nxt) => {
                 self.take_mark(segment);
-                self.receive_new(segment.seq, held, now);
+                self.receive_new(segment, held, now);
             }
             // The FIN alone, in order: its ACK may be delayed.
             None if self.rcv.fin == Some(self.rcv.nxt) && end == self.rcv.nxt => {}
@@ -55,7 +55,8 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Takes payload of which at least the end is new.
-    fn receive_new(&mut self, mut seq: SeqNum, mut held: Held<B>, now: Instant) {
+    fn receive_new(&mut self, segment: &TcpRepr, mut held: Held<B>, now: Instant) {
+        let mut seq = segment.seq;
         let known = self.rcv.nxt.since(seq);
         if known > 0 {
             self.note_duplicate(seq, self.rcv.nxt);
@@ -69,7 +70,7 @@ impl<B: Payload> Connection<B> {
         if held.len() == 0 {
             self.acknowledge_now();
         } else if seq == self.rcv.nxt {
-            self.receive_in_order(held, now);
+            self.receive_in_order(segment, held, now);
         } else {
             self.receive_out_of_order(seq, held);
         }
@@ -77,7 +78,11 @@ impl<B: Payload> Connection<B> {
 
     /// Takes payload that begins at RCV.NXT and lies in the window.
     #[inline]
-    pub(super) fn receive_in_order(&mut self, held: Held<B>, now: Instant) {
+    pub(super) fn receive_in_order(&mut self, segment: &TcpRepr, held: Held<B>, now: Instant) {
+        let size = held.true_size();
+        if !self.share.covers(self.held() + size) && !self.find_room(self.rcv.nxt, size) {
+            return self.acknowledge_now();
+        }
         let len = held.len();
         self.rcv.seen_mss = self.rcv.seen_mss.max(len.min(u32::from(self.rcv.mss)) as u16);
         self.queue(held);
@@ -85,7 +90,8 @@ impl<B: Payload> Connection<B> {
             self.drain_reassembly();
             self.acknowledge_now();
         }
-        self.events.insert(Events::READABLE);
+        self.right_size(segment, now);
+        self.note_readable();
         self.schedule_ack(now);
         self.timers.note_activity(now, self.config.idle_release);
     }
@@ -110,16 +116,26 @@ impl<B: Payload> Connection<B> {
     }
 
     fn receive_out_of_order(&mut self, seq: SeqNum, mut held: Held<B>) {
-        let waiting = self.reassembly.get_or_insert_with(|| Box::new(Reassembly::new()));
-        let charge = self.rx.charge() + waiting.charge() + held.true_size();
-        if charge > self.rcv.buffer as usize {
+        self.stats.out_of_order += 1;
+        if self.recv_charge() + held.true_size() > self.rcv.buffer as usize {
             held.copy_out();
         }
-        waiting.insert(seq, held, self.config.reassembly_segments);
+        if self.find_room(seq, held.true_size()) {
+            self.store(seq, held);
+        }
+        self.acknowledge_now();
+    }
+
+    /// Keeps payload behind a gap. No more than the receive buffer's size waits
+    /// there, and no more segments than are configured.
+    fn store(&mut self, seq: SeqNum, held: Held<B>) {
+        let (segments, charge) = (self.config.reassembly_segments, self.rcv.buffer as usize);
+        let waiting = self.reassembly.get_or_insert_with(|| Box::new(Reassembly::new()));
+        waiting.insert(seq, held);
+        waiting.prune(segments, charge);
         if waiting.is_empty() {
             self.reassembly = None;
         }
-        self.acknowledge_now();
     }
 
     /// Remembers a duplicate for the next ACK to report (RFC 2883).

@@ -13,6 +13,10 @@ use crate::time::{Duration, Instant};
 /// `tcp_retries1`).
 const RETRIES_UNTIL_SUSPICION: u32 = 3;
 
+/// How long a partial segment is held back by `TCP_CORK` or `MSG_MORE` once
+/// everything before it is acknowledged (tcp(7): "a 200 millisecond ceiling").
+pub const CORK_CEILING: Duration = Duration::from_millis(200);
+
 /// The low 32 bits of a time: enough for round trips of up to an hour.
 #[inline]
 pub(super) fn micros32(now: Instant) -> u32 {
@@ -226,9 +230,18 @@ impl<B: Payload> Connection<B> {
         self.timers.retransmit = self.retransmit_deadline(now, self.timers.backoff);
     }
 
-    /// Starts the persist timer (RFC 9293 3.8.6.1).
+    /// Starts the persist timer (RFC 9293 3.8.6.1), or the one that ends a cork.
     pub(super) fn arm_persist(&mut self, now: Instant) {
-        self.timers.retransmit = self.retransmit_deadline(now, self.timers.persist_backoff);
+        self.timers.retransmit = if self.waits_for_uncorking() {
+            now + CORK_CEILING
+        } else {
+            self.retransmit_deadline(now, self.timers.persist_backoff)
+        };
+    }
+
+    /// Whether the window is open and only the program holds data back.
+    fn waits_for_uncorking(&self) -> bool {
+        self.is_corked() && self.snd.edge().gt(self.snd.nxt)
     }
 
     #[inline]
@@ -268,7 +281,7 @@ impl<B: Payload> Connection<B> {
 
     fn syn_expired(&mut self, now: Instant) {
         let active = self.flags.contains(Flags::ACTIVE);
-        let limit = if active { self.config.syn_retries } else { self.config.synack_retries };
+        let limit = if active { self.syn_retries() } else { self.config.synack_retries };
         if self.timers.backoff >= limit || self.user_timeout_expired(now) {
             return self.time_out();
         }
@@ -306,6 +319,10 @@ impl<B: Payload> Connection<B> {
     /// A window that stays shut, or too small, is probed for ever, as long as
     /// the peer answers (RFC 9293 3.8.6.1); not so for an orphan.
     fn persist_expired(&mut self, now: Instant) {
+        if self.waits_for_uncorking() {
+            self.flags.insert(Flags::FLUSH);
+            return;
+        }
         if self.timers.stalled_since == Instant::FAR {
             self.timers.stalled_since = now;
         }
@@ -400,6 +417,7 @@ impl<B: Payload> Connection<B> {
         self.tx.release_if_empty();
         self.rx.release_if_empty();
         self.flight.release_if_empty();
+        self.share.shrink(self.held());
         self.recovery.release_if_quiet();
         if self.held_memory() > 0 {
             self.timers.idle = now + self.config.idle_release;

@@ -18,6 +18,23 @@ const SMALLEST_MSS: u16 = 88;
 /// is rounded down instead.
 const ROUNDING_SLACK: u32 = 16 * 1024;
 
+/// Segments that a window shrinks to, as it is used up, while memory is short
+/// (Linux's `tcp_rcv_ssthresh`: "4U * tp->advmss").
+const PRESSED_SEGMENTS: u32 = 4;
+
+/// Largest buffer: what a window can say (RFC 7323 2.3).
+pub(super) const LARGEST_BUFFER: u32 = 1 << 30;
+
+/// Full segments that the first buffer holds at least: the peer's initial
+/// window (RFC 6928), where segments are larger than an Ethernet's.
+const FIRST_SEGMENTS: usize = 10;
+
+/// Size of the receive buffer to begin with.
+fn initial_buffer(config: &Config, mss: u16) -> u32 {
+    let wanted = config.rcvbuf.max((FIRST_SEGMENTS * usize::from(mss)).min(config.rcvbuf_max));
+    wanted.min(LARGEST_BUFFER as usize) as u32
+}
+
 /// Send sequence variables.
 #[derive(Debug)]
 pub(super) struct SendSpace {
@@ -99,6 +116,8 @@ pub(super) struct ReceiveSpace {
     pub ack_sent: SeqNum,
     /// Size of the receive buffer in bytes.
     pub buffer: u32,
+    /// Bound of the offered window (`TCP_WINDOW_CLAMP`), in bytes.
+    pub clamp: u32,
     /// Where the peer's FIN is, once known.
     pub fin: Option<SeqNum>,
     /// A duplicate to report (RFC 2883).
@@ -119,7 +138,8 @@ impl ReceiveSpace {
             nxt: SeqNum(0),
             edge: SeqNum(0),
             ack_sent: SeqNum(0),
-            buffer: config.rcvbuf.min(1 << 30) as u32,
+            buffer: initial_buffer(config, mss),
+            clamp: LARGEST_BUFFER,
             fin: None,
             duplicate: None,
             irs: SeqNum(0),
@@ -140,7 +160,13 @@ impl ReceiveSpace {
 
     /// The window field of a SYN.
     pub(super) fn syn_field(&self) -> u16 {
-        self.buffer.min(0xffff) as u16
+        self.limit().min(0xffff) as u16
+    }
+
+    /// The widest window to offer, in bytes.
+    #[inline]
+    pub(super) fn limit(&self) -> u32 {
+        self.buffer.min(self.clamp)
     }
 
     /// Bytes of the offered window that are left.
@@ -159,13 +185,13 @@ impl ReceiveSpace {
     #[inline]
     fn possible_edge(&self, queued: usize) -> SeqNum {
         let free = self.buffer.saturating_sub(queued.min(u32::MAX as usize) as u32);
-        self.nxt + free.min(0xffff << self.shift)
+        self.nxt + free.min(self.clamp).min(0xffff << self.shift)
     }
 
     /// Least step by which the window opens (RFC 9293 3.8.6.2.2).
     #[inline]
     fn least_opening(&self) -> u32 {
-        u32::from(self.mss).min(self.buffer / 2)
+        u32::from(self.mss).min(self.limit() / 2)
     }
 
     /// Moves the edge as far as the buffer allows and returns the window
@@ -174,9 +200,12 @@ impl ReceiveSpace {
     /// which adds up over many tiny segments; beyond a slack it is rounded down,
     /// which hides less than a unit of what is still accepted (RFC 7323 2.4).
     #[inline]
-    pub(super) fn advertise(&mut self, queued: usize) -> u16 {
-        let possible = self.possible_edge(queued);
+    pub(super) fn advertise(&mut self, queued: usize, is_pressed: impl FnOnce() -> bool) -> u16 {
+        let mut possible = self.possible_edge(queued);
         let unit = (1u32 << self.shift) - 1;
+        if possible.since(self.edge) >= self.least_opening() && is_pressed() {
+            possible = possible.min(self.nxt + PRESSED_SEGMENTS * u32::from(self.mss));
+        }
         if possible.since(self.edge) >= self.least_opening() {
             let field = (possible - self.nxt) >> self.shift;
             let edge = self.nxt + (field << self.shift);
@@ -240,11 +269,11 @@ impl<B: Payload> Connection<B> {
     /// become narrow by two segments or half the buffer.
     #[inline]
     pub(super) fn offer_window_after_read(&mut self) {
-        if !self.state.can_receive() || self.rcv.window() > self.rcv.buffer / 2 {
+        if !self.state.can_receive() || self.rcv.window() > self.rcv.limit() / 2 {
             return;
         }
         let opening = self.rcv.possible_edge(self.rx.len()).since(self.rcv.edge);
-        if opening >= (2 * u32::from(self.rcv.mss)).min(self.rcv.buffer / 2) {
+        if opening >= (2 * u32::from(self.rcv.mss)).min(self.rcv.limit() / 2) {
             self.pending.insert(Pending::ACK);
         }
     }
@@ -266,29 +295,29 @@ mod tests {
     fn the_window_stays_shut_until_a_segment_fits() {
         let mut space = space(10_000, 0);
         space.nxt += 10_000;
-        assert_eq!(space.advertise(10_000), 0);
-        assert_eq!(space.advertise(9_000), 0, "1000 bytes would be silly");
-        assert_eq!(space.advertise(8_540), 1460);
+        assert_eq!(space.advertise(10_000, || false), 0);
+        assert_eq!(space.advertise(9_000, || false), 0, "1000 bytes would be silly");
+        assert_eq!(space.advertise(8_540, || false), 1460);
     }
 
     #[test]
     fn a_small_buffer_opens_by_its_half() {
         let mut space = space(1000, 0);
         space.nxt += 1000;
-        assert_eq!(space.advertise(501), 0);
-        assert_eq!(space.advertise(500), 500);
+        assert_eq!(space.advertise(501, || false), 0);
+        assert_eq!(space.advertise(500, || false), 500);
     }
 
     #[test]
     fn without_scaling_the_field_is_the_limit() {
         let mut space = space(1 << 20, 0);
-        assert_eq!(space.advertise(0), 0xffff);
+        assert_eq!(space.advertise(0, || false), 0xffff);
     }
 
     #[test]
     fn a_peer_cannot_push_the_edge_by_rounding_for_ever() {
         let mut space = space(1 << 20, 7);
-        space.advertise(0);
+        space.advertise(0, || false);
         let mut queued = 0;
         for _ in 0..10_000_000 {
             if space.window() == 0 {
@@ -296,7 +325,7 @@ mod tests {
             }
             space.nxt += 1;
             queued += 1;
-            space.advertise(queued);
+            space.advertise(queued, || false);
         }
         assert!(queued <= (1 << 20) + ROUNDING_SLACK as usize + 128, "{queued}");
     }
@@ -315,7 +344,7 @@ mod tests {
                 space.nxt += arrives;
                 queued += arrives as usize;
                 queued -= read.min(queued);
-                let field = space.advertise(queued);
+                let field = space.advertise(queued, || false);
                 let seen = space.nxt + (u32::from(field) << shift);
                 prop_assert!(seen.ge(promised), "{seen} < {promised}");
                 prop_assert!(seen.le(space.edge));

@@ -1,16 +1,21 @@
 //! Segment tests: one clause of a specification, one script.
 
 mod acknowledging;
+mod autotune;
 mod blind;
 mod closing;
 mod congestion;
 mod dctcp;
 mod ecn;
+mod holding;
+mod info;
 mod keepalive;
+mod memory;
 mod nagle;
 mod network;
 mod offload;
 mod opening;
+mod options;
 mod pacing;
 mod path_search;
 mod probing;

@@ -236,6 +236,7 @@ impl Script {
             ("<", _) => self.inject(rest),
             ("<<", _) => return self.inject(rest),
             ("write", _) => self.write(rest),
+            ("write-more", [count]) => self.write_more(number(count)),
             ("write-fails", [error]) => self.write_fails(error),
             ("write-urgent", [count]) => self.write_urgent(number(count)),
             ("read", [count]) => self.read(number(count), number(count)),
@@ -268,6 +269,19 @@ impl Script {
             ("cork", [_]) => self.connection().set_cork(on),
             ("quickack", [_]) => self.connection().set_quickack(on),
             ("sndbuf", [bytes]) => self.connection().set_sndbuf(number(bytes) as usize),
+            ("lowat", [bytes]) => self.connection().set_notsent_lowat(number(bytes)),
+            ("rcvlowat", [bytes]) => self.connection().set_rcvlowat(number(bytes)),
+            ("syn-retries", [count]) => self.connection().set_syn_retries(number(count)),
+            ("linger2", [millis]) => {
+                self.connection().set_fin_wait2(Duration::from_millis(u64::from(number(millis))));
+            }
+            ("spent", [busy, window, buffer]) => self.spent([busy, window, buffer]),
+            ("field", [name, wanted]) => self.field(name, wanted),
+            ("unsent", [wanted]) => {
+                let found = self.connection().send_unsent().to_string();
+                self.same(&found, wanted);
+            }
+            ("clamp", [bytes]) => self.connection().set_window_clamp(number(bytes) as usize),
             ("rcvbuf", [bytes]) => self.connection().set_rcvbuf(number(bytes) as usize),
             ("user-timeout", [millis]) => {
                 self.connection().set_user_timeout(Duration::from_millis(u64::from(number(millis))));
@@ -433,6 +447,31 @@ impl Script {
             Ok(taken) if taken == expected as usize => self.written += expected,
             other => self.fail(format!("found {other:?}")),
         }
+    }
+
+    /// Compares the milliseconds that the sender was busy, held up by the peer's
+    /// window, and by the send buffer.
+    fn spent(&mut self, wanted: [&str; 3]) {
+        let now = self.now;
+        let time = self.connection().info().chrono.until(now);
+        let found = [time.busy_time(), time.window_limited(), time.buffer_limited()];
+        let found = found.map(|time| time.as_millis().to_string());
+        self.same(&found.join(" "), &wanted.join(" "));
+    }
+
+    /// Compares a field of the snapshot, as it is printed.
+    fn field(&mut self, name: &str, wanted: &str) {
+        let info = format!("{:?}", self.connection().info());
+        let (_, rest) = info.split_once(&format!(" {name}: ")).unwrap_or_else(|| self.fail("no such field"));
+        let end = rest.find([',', ' ']).unwrap_or(rest.len());
+        self.same(&rest[..end], wanted);
+    }
+
+    fn write_more(&mut self, count: u32) {
+        let data: Vec<u8> = (self.written..self.written + count).map(content).collect();
+        let taken = self.connection().send_more(&data);
+        self.same(&format!("{taken:?}"), &format!("Ok({count})"));
+        self.written += count;
     }
 
     fn write_fails(&mut self, wanted: &str) {

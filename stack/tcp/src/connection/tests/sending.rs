@@ -68,7 +68,7 @@ fn a_cork_holds_partial_segments_for_a_timeout() {
          .     > A 1+1000 ack 1
          10    < A 1+0 ack 1001
          100   write 200
-         211.2 > PA 1001+700 ack 1",
+         210   > PA 1001+700 ack 1",
     );
 }
 
@@ -80,10 +80,10 @@ fn a_cork_holds_each_partial_segment_no_longer_than_the_last() {
          200   > PA 1+100 ack 1
          210   < A 1+0 ack 101
          .     write 100
-         411.3 > PA 101+100 ack 1
-         421.3 < A 1+0 ack 201
+         410   > PA 101+100 ack 1
+         420   < A 1+0 ack 201
          .     write 100
-         623.7 > PA 201+100 ack 1",
+         620   > PA 201+100 ack 1",
     );
 }
 

@@ -231,7 +231,7 @@ fn a_large_buffer_is_offered_scaled() {
     established_with(
         Config { window_scaling: true, ..bare() },
         "ws 7",
-        "10 < A 1+1000 ack 1\n. > A 1+0 ack 1001 win 8185\n. read 1000",
+        "10 < A 1+1000 ack 1\n. > A 1+0 ack 1001 win 1017\n. read 1000",
     );
 }
 
