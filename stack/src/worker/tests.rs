@@ -10,14 +10,19 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{
+    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, TcpRepr,
+    emit_tcp_frame, parse_frame,
+};
+use tpa_tcp::{SeqNum, Transmit};
 
 use super::{ConnectState, Parts, Settings, Worker};
 use crate::SocketOptions;
-use crate::device::Device;
 use crate::device::wire::{WireDevice, wire};
+use crate::device::{Batch, Device};
 use crate::handle::{Handle, SetId};
 use crate::identity::{Identity, Network};
+use crate::packet::Packet;
 use crate::ports::PortBlocks;
 
 const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 1), 6379);
@@ -202,6 +207,78 @@ fn an_event_set_hears_of_accepts_data_and_the_end() {
     assert_eq!(harvest(), [(200, IN | RDHUP)]);
     pair.server.lock().close(server);
     assert!(harvest().is_empty());
+}
+
+/// Sends a hand-made segment to the server and returns the TCP frames that come
+/// back: their services, time to live, and header.
+fn exchange(server: &Worker, device: &mut WireDevice, segment: &Transmit<'_>) -> Vec<(u8, u8, TcpRepr)> {
+    let (src, src_mac) = (Ipv4Addr::new(192, 168, 7, 2), EthernetAddress([2, 0, 0, 0, 0, 2]));
+    let header = EthIpv4Header {
+        src_mac,
+        dst_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+        src,
+        dst: *SERVER.ip(),
+        tos: 0,
+        ttl: 64,
+    };
+    let mut bytes = [0; 1514];
+    let ports = Ports { src: 40_000, dst: SERVER.port() };
+    let len = emit_tcp_frame(&mut bytes, &header, 1, segment, ports, true);
+    let mut batch = Batch::new();
+    batch.push(Packet::copy_of(&bytes[..len]));
+    device.tx_burst(&mut batch);
+    while server.lock().poll() > 0 {}
+    received(device)
+}
+
+fn received(device: &mut WireDevice) -> Vec<(u8, u8, TcpRepr)> {
+    let mut batch = Batch::new();
+    device.rx_burst(&mut batch);
+    let frames = batch.drain(..).filter_map(|packet| {
+        let ttl = packet.bytes()[14 + 8];
+        match parse_frame(packet.bytes(), ChecksumPolicy::Verify) {
+            Ok(Frame::Tcp(frame)) => Some((frame.tos, ttl, frame.tcp)),
+            _ => None,
+        }
+    });
+    frames.collect()
+}
+
+#[test]
+fn a_program_chooses_its_services_and_time_to_live_and_may_change_them() {
+    // RFC 9293 MUST-48, MUST-49, SHLD-21, SHLD-22.
+    let (a, mut device) = wire(1500);
+    let server = worker(a, *SERVER.ip());
+    let options = SocketOptions { tos: 0xb8, ttl: 7, ..SocketOptions::default() };
+    let listener = server.lock().listen(SERVER, 4, options).unwrap();
+    let mut segment = Transmit {
+        seq: SeqNum(1000),
+        ack: SeqNum(0),
+        flags: TcpFlags::SYN,
+        window: 60_000,
+        urgent: 0,
+        options: TcpOptions::default(),
+        payload: (&[], &[]),
+        is_retransmit: false,
+        ecn: Ecn::NotEct,
+    };
+    let answers = exchange(&server, &mut device, &segment);
+    let [(_, _, syn_ack)] = &answers[..] else { panic!("{answers:?}") };
+    segment.seq = SeqNum(1001);
+    segment.ack = syn_ack.seq + 1;
+    segment.flags = TcpFlags::ACK;
+    exchange(&server, &mut device, &segment);
+    let stream = server.lock().accept(listener).unwrap();
+    for (tos, ttl) in [(0xb8, 7), (0x48, 200)] {
+        let change = |options: &mut SocketOptions| {
+            (options.tos, options.ttl, options.nodelay) = (tos, ttl, true);
+        };
+        server.lock().set_options(stream, change).unwrap();
+        assert_eq!(server.lock().send(stream, b"x"), Ok(1));
+        server.lock().poll();
+        let sent = received(&mut device);
+        assert!(matches!(sent[..], [(services, hops, _)] if (services, hops) == (tos, ttl)), "{sent:?}");
+    }
 }
 
 #[test]
