@@ -20,6 +20,10 @@ pub struct Cold {
     pub send_timeout: Option<Duration>,
     /// A listener with options in its kernel socket that connections inherit.
     pub carries: bool,
+    /// `SO_RCVLOWAT` in bytes, where it is more than 1.
+    pub low_water: Option<u32>,
+    /// `TCP_INQ`: recvmsg(2) tells how much is left.
+    pub tells_rest: bool,
 }
 
 static FACTS: Lazy<DashMap<u64, Cold>> = Lazy::new(DashMap::new);
@@ -58,6 +62,10 @@ pub fn adopt(stream: Stream, listens: bool) {
         receive_timeout: options::kernel_timeout(stream.fd, libc::SO_RCVTIMEO),
         send_timeout: options::kernel_timeout(stream.fd, libc::SO_SNDTIMEO),
         carries: listens && options::is_carrying(stream.fd),
+        low_water: options::kernel_int(stream.fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT)
+            .and_then(|bytes| u32::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 1),
+        tells_rest: options::kernel_int(stream.fd, libc::IPPROTO_TCP, libc::TCP_INQ) == Some(1),
     };
     if facts != Cold::default() {
         change(stream, |cold| *cold = facts);
@@ -86,7 +94,7 @@ mod tests {
         let (receive_timeout, send_timeout) = (Some(Duration::from_micros(5)), Some(Duration::from_secs(7)));
         change(stream, |cold| cold.receive_timeout = receive_timeout);
         change(stream, |cold| cold.send_timeout = send_timeout);
-        assert_eq!(of(stream), Cold { receive_timeout, send_timeout, carries: false });
+        assert_eq!(of(stream), Cold { receive_timeout, send_timeout, ..Cold::default() });
         forget(stream.handle);
         assert_eq!(of(stream), Cold::default());
         table::clear_flags(stream.fd);

@@ -35,23 +35,34 @@ pub unsafe fn receive(stream: Stream, buffers: Buffers<'_>, flags: i32) -> Resul
     // SAFETY: the caller's promise.
     let fill = |guard: &mut WorkerGuard<'_>, done| unsafe { fill(guard, stream, buffers, flags, done) };
     let first = fill(&mut stream.worker()?.lock(), 0);
-    let wants_all = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
     match first {
         Err(Errno::EAGAIN) => {}
-        Ok(count) if wants_all && count > 0 && count < buffers.total() => {}
+        Ok(count) if count > 0 && count < least(stream, buffers.total(), flags) => {}
         result => return result,
     }
-    receive_more(stream, buffers.total(), flags, first.unwrap_or(0), wants_all, fill)
+    let least = least(stream, buffers.total(), flags);
+    receive_more(stream, least, flags, first.unwrap_or(0), fill)
+}
+
+/// Bytes that a call which may wait waits for (Linux's `sock_rcvlowat`).
+#[inline]
+fn least(stream: Stream, total: usize, flags: i32) -> usize {
+    if flags & libc::MSG_PEEK != 0 {
+        1
+    } else if flags & libc::MSG_WAITALL != 0 {
+        total
+    } else {
+        cold::of(stream).low_water.map_or(1, |bytes| total.min(bytes as usize))
+    }
 }
 
 /// The rest of a receive that the first look did not satisfy.
 #[cold]
 fn receive_more(
     stream: Stream,
-    wanted: usize,
+    least: usize,
     flags: i32,
     mut done: usize,
-    wants_all: bool,
     mut fill: impl FnMut(&mut WorkerGuard<'_>, usize) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     if flags & libc::MSG_OOB != 0 {
@@ -72,7 +83,7 @@ fn receive_more(
             Err(_) if done > 0 => return Ok(done),
             Err(errno) => return Err(errno),
         }
-        if !wants_all || done == wanted {
+        if done >= least {
             return Ok(done);
         }
     }
@@ -186,7 +197,11 @@ fn drain(
     flags: i32,
     done: usize,
 ) -> Result<usize, Errno> {
-    let send = if flags & libc::MSG_OOB == 0 { WorkerGuard::send } else { WorkerGuard::send_urgent };
+    let send = match flags & (libc::MSG_OOB | libc::MSG_MORE) {
+        0 => WorkerGuard::send,
+        libc::MSG_MORE => WorkerGuard::send_more,
+        _ => WorkerGuard::send_urgent,
+    };
     let mut count = 0;
     for slice in buffers.slices(done) {
         match send(guard, stream.handle, slice) {

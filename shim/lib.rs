@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod address;
+mod ancillary;
 mod boundary;
 mod buffers;
 mod cancel;

@@ -13,7 +13,7 @@ use crate::boundary::call;
 use crate::buffers::{Buffers, MAX_COUNT};
 use crate::stream::Stream;
 use crate::table::{self, Owner};
-use crate::{io, memory, real};
+use crate::{ancillary, io, memory, real};
 
 hook! {
     unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t => recvmsg_hook {
@@ -48,7 +48,7 @@ unsafe fn buffers_of<'a>(message: &msghdr) -> Result<Buffers<'a>, Errno> {
     unsafe { Buffers::new(message.msg_iov, message.msg_iovlen) }
 }
 
-/// recvmsg(2): a stream tells no address and has no control messages.
+/// recvmsg(2): a stream tells no address, and of control messages only `TCP_INQ`.
 ///
 /// # Safety
 ///
@@ -61,7 +61,8 @@ unsafe fn receive(stream: Stream, message: *mut msghdr, flags: c_int) -> Result<
     if !message.msg_name.is_null() {
         message.msg_namelen = 0;
     }
-    (message.msg_controllen, message.msg_flags) = (0, 0);
+    // SAFETY: the caller's promise.
+    unsafe { ancillary::tell(stream, message) };
     Ok(count)
 }
 

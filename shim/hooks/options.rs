@@ -26,6 +26,11 @@ hook! {
                 let mut out = unsafe { Output::new(value, length) }?;
                 options::get(Stream { fd, handle }, level, name, &mut out)
             }),
+            Owner::Listener(handle) if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) => call(|| {
+                // SAFETY: the caller's promise.
+                let mut out = unsafe { Output::new(value, length) }?;
+                options::listener_info(Stream { fd, handle }, &mut out)
+            }),
             Owner::Inert => call(|| Err(Errno::EBADF)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
                 // SAFETY: the caller's arguments, unchanged.

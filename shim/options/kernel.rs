@@ -18,6 +18,21 @@ const SO_BUF_LOCK: i32 = 72;
 const SNDBUF_LOCK: i32 = 1;
 const RCVBUF_LOCK: i32 = 2;
 
+/// What Linux reports when nothing was set: `TCP_KEEPALIVE_TIME`,
+/// `TCP_KEEPALIVE_INTVL` in seconds, `TCP_KEEPALIVE_PROBES`, `TCP_MSS_DEFAULT` in
+/// bytes, `TCP_SYN_RETRIES`, `TCP_FIN_TIMEOUT` in seconds.
+const FRESH_KEEPIDLE: i32 = 7200;
+const FRESH_KEEPINTVL: i32 = 75;
+const FRESH_KEEPCNT: i32 = 9;
+const FRESH_MAXSEG: i32 = 536;
+const FRESH_SYNCNT: i32 = 6;
+const FRESH_LINGER2: i32 = 60;
+
+/// A value, unless it is the one of a fresh socket.
+fn unless(fresh: i32, value: Option<i32>) -> Option<i32> {
+    value.filter(|value| *value != fresh)
+}
+
 /// An option of plain data; `None` when the kernel does not have it.
 pub fn kernel_value<T: Copy>(fd: RawFd, level: i32, name: i32) -> Option<T> {
     let mut value = MaybeUninit::<T>::zeroed();
@@ -29,6 +44,15 @@ pub fn kernel_value<T: Copy>(fd: RawFd, level: i32, name: i32) -> Option<T> {
     }
     // SAFETY: filled by the successful call; only used with types of plain integers.
     Some(unsafe { value.assume_init() })
+}
+
+/// The first bytes of an option; those that the kernel does not have are zero.
+pub fn kernel_bytes<const N: usize>(fd: RawFd, level: i32, name: i32) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut length = N as socklen_t;
+    // SAFETY: room of that length.
+    let result = unsafe { real::getsockopt(fd, level, name, bytes.as_mut_ptr().cast(), &raw mut length) };
+    (result == 0).then_some(bytes)
 }
 
 /// An int option.
@@ -62,18 +86,24 @@ pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
         return options;
     }
     let tcp = |name| kernel_int(fd, libc::IPPROTO_TCP, name);
-    let natural =
-        |name, default: u32| tcp(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
+    let natural = |name, fresh| unless(fresh, tcp(name)).and_then(|value| value.try_into().ok()).unwrap_or(0);
     options.nodelay = tcp(libc::TCP_NODELAY) == Some(1);
     options.cork = tcp(libc::TCP_CORK) == Some(1);
     options.keepalive = kernel_int(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE) == Some(1);
-    options.keep_idle = natural(libc::TCP_KEEPIDLE, options.keep_idle);
-    options.keep_intvl = natural(libc::TCP_KEEPINTVL, options.keep_intvl);
-    options.keep_cnt = natural(libc::TCP_KEEPCNT, options.keep_cnt);
-    options.user_timeout_ms = natural(libc::TCP_USER_TIMEOUT, options.user_timeout_ms);
+    options.keep_idle = natural(libc::TCP_KEEPIDLE, FRESH_KEEPIDLE);
+    options.keep_intvl = natural(libc::TCP_KEEPINTVL, FRESH_KEEPINTVL);
+    options.keep_cnt = natural(libc::TCP_KEEPCNT, FRESH_KEEPCNT);
+    options.user_timeout_ms = natural(libc::TCP_USER_TIMEOUT, 0);
     options.linger = kernel_value::<linger>(fd, libc::SOL_SOCKET, libc::SO_LINGER)
         .filter(|linger| linger.l_onoff != 0)
         .map(|linger| linger.l_linger.clamp(0, u16::MAX.into()) as u16);
+    options.notsent_lowat = natural(libc::TCP_NOTSENT_LOWAT, 0);
+    options.window_clamp = natural(libc::TCP_WINDOW_CLAMP, 0);
+    options.maxseg = unless(FRESH_MAXSEG, tcp(libc::TCP_MAXSEG)).map_or(0, |bytes| bytes as u16);
+    options.syn_retries = unless(FRESH_SYNCNT, tcp(libc::TCP_SYNCNT)).map_or(0, |count| count as u8);
+    options.linger2 = unless(FRESH_LINGER2, tcp(libc::TCP_LINGER2)).unwrap_or(0);
+    options.rcvlowat =
+        unless(1, kernel_int(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT)).map(|bytes| bytes as u32);
     let locked = kernel_int(fd, libc::SOL_SOCKET, SO_BUF_LOCK).unwrap_or(0);
     let size = |lock, name| {
         if locked & lock == 0 {
@@ -121,6 +151,10 @@ mod tests {
         set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, 1_000_000);
         set(fd, libc::IPPROTO_IP, libc::IP_TOS, 0x28);
         set(fd, libc::IPPROTO_IP, libc::IP_TTL, 9);
+        set(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 100);
+        set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 16_384);
+        set(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, 1000);
+        set(fd, libc::IPPROTO_TCP, libc::TCP_LINGER2, -1);
         set(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval { tv_sec: 2, tv_usec: 500_000 });
         let options = of_kernel_socket(fd, Slot::KERNEL);
         let expected = SocketOptions {
@@ -132,6 +166,10 @@ mod tests {
             max_pacing_rate: Some(1_000_000),
             tos: 0x28,
             ttl: 9,
+            rcvlowat: Some(100),
+            notsent_lowat: 16_384,
+            maxseg: 1000,
+            linger2: -1,
             ..SocketOptions::default()
         };
         assert_eq!(options, expected);

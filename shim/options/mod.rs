@@ -22,6 +22,13 @@ pub use carried::{inherit as inherit_carried, is_changed as is_carrying};
 pub use kernel::{is_tcp, is_untouched, kernel_int, kernel_timeout, of_kernel_socket};
 pub use value::{Input, Output};
 
+/// `TCP_MIN_MSS` and `MAX_TCP_WINDOW`: bounds of `TCP_MAXSEG`, bytes.
+const MIN_MAXSEG: i32 = 88;
+const MAX_MAXSEG: i32 = 32_767;
+/// `MAX_TCP_SYNCNT`: retransmissions.
+const MAX_SYN_RETRIES: i32 = 127;
+/// `TCP_FIN_TIMEOUT_MAX`: seconds.
+const MAX_LINGER2: i32 = 120;
 /// `MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`: seconds.
 const MAX_KEEP_TIME: i32 = 32_767;
 /// `MAX_TCP_KEEPCNT`: probes.
@@ -56,6 +63,7 @@ fn set_socket(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> 
             let bytes = granted(stream, name, libc::SO_RCVBUF, value)?;
             change(stream, bytes, |options, bytes| options.rcvbuf = Some(bytes))
         }
+        libc::SO_RCVLOWAT => set_low_water(stream, value.int()?),
         libc::SO_RCVTIMEO => {
             let limit = value.timeout()?;
             cold::change(stream, |cold| cold.receive_timeout = limit);
@@ -105,8 +113,41 @@ fn set_tcp(stream: Stream, name: i32, value: Input<'_>) -> Result<(), Errno> {
         libc::TCP_USER_TIMEOUT => {
             change(stream, within(0..=i32::MAX)?, |options, ms| options.user_timeout_ms = ms)
         }
+        libc::TCP_NOTSENT_LOWAT => {
+            change(stream, value.int()? as u32, |options, bytes| options.notsent_lowat = bytes)
+        }
+        // Zero, "none", is for sockets that are not connected (`tcp_set_window_clamp`).
+        libc::TCP_WINDOW_CLAMP if value.int()? == 0 => Err(Errno::EINVAL),
+        libc::TCP_WINDOW_CLAMP => {
+            change(stream, value.int()?.max(1) as u32, |options, bytes| options.window_clamp = bytes)
+        }
+        libc::TCP_MAXSEG if value.int()? == 0 => change(stream, 0, |options, bytes| options.maxseg = bytes),
+        libc::TCP_MAXSEG => change(stream, within(MIN_MAXSEG..=MAX_MAXSEG)?, |options, bytes| {
+            options.maxseg = bytes as u16;
+        }),
+        libc::TCP_SYNCNT => change(stream, within(1..=MAX_SYN_RETRIES)?, |options, count| {
+            options.syn_retries = count as u8;
+        }),
+        libc::TCP_LINGER2 => change(stream, value.int()?.clamp(-1, MAX_LINGER2), |options, seconds| {
+            options.linger2 = seconds;
+        }),
+        libc::TCP_INQ => {
+            let on = within(0..=1)? == 1;
+            cold::change(stream, |cold| cold.tells_rest = on);
+            Ok(())
+        }
         _ => value.int().and_then(|_| Err(names::unknown(libc::IPPROTO_TCP, name))),
     }
+}
+
+/// `SO_RCVLOWAT`: the stack bounds it, and blocking calls wait for as much.
+fn set_low_water(stream: Stream, bytes: i32) -> Result<(), Errno> {
+    // `sk_setsockopt`: below zero is as much as there can be.
+    let bytes = u32::try_from(bytes).unwrap_or(i32::MAX as u32);
+    change(stream, bytes, |options, bytes| options.rcvlowat = Some(bytes))?;
+    let bounded = stream.worker()?.lock().info(stream.handle).map_or(bytes, |info| info.rcvlowat);
+    cold::change(stream, |cold| cold.low_water = Some(bounded).filter(|bytes| *bytes > 1));
+    Ok(())
 }
 
 fn change<T>(stream: Stream, value: T, apply: impl FnOnce(&mut SocketOptions, T)) -> Result<(), Errno> {
@@ -156,6 +197,7 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
             ask(stream, |options| options.rcvbuf.map_or(DEFAULT_RCVBUF, |bytes| bytes as i32))?
         }
         libc::SO_MAX_PACING_RATE => return congestion::pacing_rate(stream, out),
+        libc::SO_RCVLOWAT => info(stream)?.rcvlowat as i32,
         libc::SO_LINGER => return out.linger(ask(stream, |options| options.linger)?),
         libc::SO_RCVTIMEO => return out.timeout(cold::of(stream).receive_timeout),
         libc::SO_SNDTIMEO => return out.timeout(cold::of(stream).send_timeout),
@@ -191,27 +233,57 @@ const DEFAULT_RCVBUF: i32 = 131_072;
 
 fn get_tcp(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Errno> {
     let value = match name {
-        libc::TCP_INFO => {
-            let info = stream.worker()?.lock().info(stream.handle)?;
-            return out.bytes(&info::tcp_info(&info));
-        }
+        libc::TCP_INFO => return out.bytes(&info::tcp_info(&info(stream)?, tpa_stack::now())),
         libc::TCP_CONGESTION => return congestion::algorithm(stream, out),
         libc::TCP_CC_INFO => return congestion::info(stream, out),
-        libc::TCP_MAXSEG => stream.worker()?.lock().info(stream.handle)?.snd_mss as i32,
+        libc::TCP_MAXSEG => info(stream)?.snd_mss as i32,
+        libc::TCP_WINDOW_CLAMP => info(stream)?.window_clamp as i32,
+        libc::TCP_SYNCNT => info(stream)?.syn_retries as i32,
+        libc::TCP_LINGER2 if ask(stream, |options| options.linger2)? < 0 => -1,
+        libc::TCP_LINGER2 => seconds(info(stream)?.fin_wait2),
+        libc::TCP_NOTSENT_LOWAT => ask(stream, |options| options.notsent_lowat as i32)?,
+        libc::TCP_INQ => i32::from(cold::of(stream).tells_rest),
         libc::TCP_NODELAY => ask(stream, |options| i32::from(options.nodelay))?,
         libc::TCP_CORK => ask(stream, |options| i32::from(options.cork))?,
         libc::TCP_QUICKACK => ask(stream, |options| i32::from(options.quickack))?,
-        libc::TCP_KEEPIDLE => ask(stream, |options| options.keep_idle as i32)?,
-        libc::TCP_KEEPINTVL => ask(stream, |options| options.keep_intvl as i32)?,
-        libc::TCP_KEEPCNT => ask(stream, |options| options.keep_cnt as i32)?,
+        libc::TCP_KEEPIDLE => seconds(keepalive(stream)?.idle),
+        libc::TCP_KEEPINTVL => seconds(keepalive(stream)?.interval),
+        libc::TCP_KEEPCNT => keepalive(stream)?.count as i32,
         libc::TCP_USER_TIMEOUT => ask(stream, |options| options.user_timeout_ms as i32)?,
         _ => return Err(names::unknown(libc::IPPROTO_TCP, name)),
     };
     out.int(value)
 }
 
+fn seconds(time: tpa_tcp::Duration) -> i32 {
+    (time.as_millis() / 1000) as i32
+}
+
+fn keepalive(stream: Stream) -> Result<tpa_tcp::Keepalive, Errno> {
+    stream.worker()?.lock().keepalive_times(stream.handle)
+}
+
+fn info(stream: Stream) -> Result<tpa_tcp::Info, Errno> {
+    stream.worker()?.lock().info(stream.handle)
+}
+
 fn ask<T>(stream: Stream, question: impl FnOnce(&SocketOptions) -> T) -> Result<T, Errno> {
     stream.worker()?.lock().options(stream.handle).map(question)
+}
+
+/// getsockopt(2) of `TCP_INFO` on a listener: the kernel's, and the connections
+/// that wait in the stack beside those that wait in the kernel.
+///
+/// # Errors
+///
+/// As getsockopt(2).
+pub fn listener_info(listener: Stream, out: &mut Output<'_>) -> Result<usize, Errno> {
+    let mut structure: [u8; info::LENGTH] =
+        kernel::kernel_bytes(listener.fd, libc::IPPROTO_TCP, libc::TCP_INFO).ok_or(Errno::ENOPROTOOPT)?;
+    let waiting = listener.worker()?.lock().waiting(listener.handle)?;
+    info::add_waiting(&mut structure, waiting as u32);
+    out.bytes(&structure)?;
+    Ok(0)
 }
 
 /// setsockopt(2) on a listener has been done on the kernel's socket; the
@@ -231,6 +303,7 @@ pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
                 | libc::SO_LINGER
                 | libc::SO_SNDBUF
                 | libc::SO_RCVBUF
+                | libc::SO_RCVLOWAT
                 | libc::SO_RCVTIMEO
                 | libc::SO_SNDTIMEO
                 | libc::SO_REUSEADDR
@@ -246,6 +319,11 @@ pub fn follow(listener: Stream, level: i32, name: i32, value: Input<'_>) {
                 | libc::TCP_KEEPINTVL
                 | libc::TCP_KEEPCNT
                 | libc::TCP_USER_TIMEOUT
+                | libc::TCP_NOTSENT_LOWAT
+                | libc::TCP_WINDOW_CLAMP
+                | libc::TCP_MAXSEG
+                | libc::TCP_LINGER2
+                | libc::TCP_INQ
         ),
         _ => false,
     };

@@ -121,6 +121,7 @@ impl Stack {
                 settings: Settings {
                     syn_cookies: config.tcp.syn_cookies,
                     time_wait_max: config.tcp.time_wait_max as usize,
+                    keepalive: keepalive_times(&config.tcp),
                 },
                 device,
                 counters: counters.worker(id.into()),
@@ -267,6 +268,29 @@ impl Stack {
     }
 }
 
+/// When and how often a silent peer is probed.
+fn keepalive_times(tcp: &crate::config::Tcp) -> tpa_tcp::Keepalive {
+    tpa_tcp::Keepalive {
+        idle: tpa_tcp::Duration::from_secs(tcp.keepalive_s.into()),
+        interval: tpa_tcp::Duration::from_secs(tcp.keepalive_interval_s.into()),
+        count: tcp.keepalive_probes.into(),
+    }
+}
+
+/// Bytes that connections' buffers may take: what is configured, or Linux's
+/// `tcp_mem[2]`, which is 3/32 of the memory that there is.
+fn memory_limit(configured_mb: u32) -> usize {
+    use nix::unistd::{SysconfVar, sysconf};
+    if configured_mb > 0 {
+        return configured_mb as usize * (1 << 20);
+    }
+    let ask = |variable| sysconf(variable).ok().flatten().and_then(|value| usize::try_from(value).ok());
+    match (ask(SysconfVar::_PHYS_PAGES), ask(SysconfVar::PAGE_SIZE)) {
+        (Some(pages), Some(size)) => pages / 32 * 3 * size,
+        _ => usize::MAX,
+    }
+}
+
 /// TCP's settings from the configuration.
 fn tcp_config(config: &Config) -> tpa_tcp::Config {
     use tpa_tcp::Duration;
@@ -288,13 +312,30 @@ fn tcp_config(config: &Config) -> tpa_tcp::Config {
         data_retries: tcp.retries.into(),
         sndbuf: tcp.sndbuf as usize,
         sndbuf_max: tcp.sndbuf_max as usize,
+        notsent_lowat: if tcp.notsent_lowat == 0 { u32::MAX } else { tcp.notsent_lowat },
         rcvbuf: tcp.rcvbuf as usize,
         rcvbuf_max: tcp.rcvbuf_max as usize,
+        memory: Arc::new(tpa_tcp::Memory::new(memory_limit(tcp.memory_mb))),
+        keepalive: tcp.keepalive.then(|| keepalive_times(tcp)),
         time_wait: Duration::from_secs(tcp.time_wait_s.into()),
         fin_wait2: Duration::from_secs(tcp.fin_wait2_s.into()),
         timestamps: tcp.timestamps,
         sack: tcp.sack,
         window_scaling: tcp.window_scaling,
         ..tpa_tcp::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_limit;
+
+    #[test]
+    fn buffers_may_take_a_part_of_this_hosts_memory_or_what_is_configured() {
+        assert_eq!(memory_limit(3), 3 << 20);
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        let total: usize = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let limit = memory_limit(0);
+        assert!((limit / 1024).abs_diff(total / 32 * 3) < total / 100, "{limit} of {total} KiB");
     }
 }

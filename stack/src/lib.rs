@@ -22,6 +22,7 @@ pub mod privilege;
 pub mod request;
 mod worker;
 
+pub use clock::now;
 pub use handle::{Handle, SetId};
 pub use instance::{Purpose, Stack, StartError};
 pub use options::SocketOptions;

@@ -1,6 +1,6 @@
 //! Socket options that the stack acts upon, with Linux's defaults.
 
-use tpa_tcp::CongestionAlgorithm;
+use tpa_tcp::{CongestionAlgorithm, Duration, Keepalive};
 
 /// Options of one socket; see socket(7) and tcp(7) for their meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub struct SocketOptions {
     pub quickack: bool,
     /// `SO_KEEPALIVE`.
     pub keepalive: bool,
-    /// `TCP_KEEPIDLE`, seconds.
+    /// `TCP_KEEPIDLE`, seconds; 0 is the configuration's.
     pub keep_idle: u32,
-    /// `TCP_KEEPINTVL`, seconds.
+    /// `TCP_KEEPINTVL`, seconds; 0 is the configuration's.
     pub keep_intvl: u32,
-    /// `TCP_KEEPCNT`, probes.
+    /// `TCP_KEEPCNT`, probes; 0 is the configuration's.
     pub keep_cnt: u32,
     /// `TCP_USER_TIMEOUT`, milliseconds; 0 is the system's default.
     pub user_timeout_ms: u32,
@@ -35,6 +35,38 @@ pub struct SocketOptions {
     pub tos: u8,
     /// `IP_TTL`.
     pub ttl: u8,
+    /// `SO_RCVLOWAT` in bytes; `None`: 1.
+    pub rcvlowat: Option<u32>,
+    /// `TCP_NOTSENT_LOWAT` in bytes; 0 is the configuration's.
+    pub notsent_lowat: u32,
+    /// `TCP_WINDOW_CLAMP` in bytes; 0 is none.
+    pub window_clamp: u32,
+    /// `TCP_MAXSEG` in bytes; 0 is what the path takes. Counts before the
+    /// connection is opened.
+    pub maxseg: u16,
+    /// `TCP_SYNCNT`; 0 is the configuration's.
+    pub syn_retries: u8,
+    /// `TCP_LINGER2` in seconds: 0 is the configuration's, below 0 a reset
+    /// instead of FIN-WAIT-2.
+    pub linger2: i32,
+}
+
+impl SocketOptions {
+    /// The largest segment of a connection over a path that takes `mss` bytes.
+    pub fn limit_mss(&self, mss: u16) -> u16 {
+        if self.maxseg == 0 { mss } else { mss.min(self.maxseg) }
+    }
+
+    /// When and how often a silent peer is probed, with `default` for what the
+    /// program has not set.
+    pub fn keepalive_times(&self, default: Keepalive) -> Keepalive {
+        let seconds = |set: u32, default| if set == 0 { default } else { Duration::from_secs(set.into()) };
+        Keepalive {
+            idle: seconds(self.keep_idle, default.idle),
+            interval: seconds(self.keep_intvl, default.interval),
+            count: if self.keep_cnt == 0 { default.count } else { self.keep_cnt },
+        }
+    }
 }
 
 impl Default for SocketOptions {
@@ -44,9 +76,9 @@ impl Default for SocketOptions {
             cork: false,
             quickack: true,
             keepalive: false,
-            keep_idle: 7200,
-            keep_intvl: 75,
-            keep_cnt: 9,
+            keep_idle: 0,
+            keep_intvl: 0,
+            keep_cnt: 0,
             user_timeout_ms: 0,
             sndbuf: None,
             rcvbuf: None,
@@ -55,6 +87,12 @@ impl Default for SocketOptions {
             max_pacing_rate: None,
             tos: 0,
             ttl: 64,
+            rcvlowat: None,
+            notsent_lowat: 0,
+            window_clamp: 0,
+            maxseg: 0,
+            syn_retries: 0,
+            linger2: 0,
         }
     }
 }

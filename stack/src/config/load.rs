@@ -89,7 +89,9 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
             return Err(ConfigError::at(path, &good, at..at, "the text is not UTF-8".to_owned()));
         }
     };
-    let config: Config = toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
+    let mut config: Config =
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
+    config.tcp.preset.apply(&mut config.tcp, |name| span_of(text, &["tcp", name]).is_some());
     match config.contradiction() {
         Some((keys, message)) => {
             Err(ConfigError::at(path, text, span_of(text, keys).unwrap_or(0..0), message))

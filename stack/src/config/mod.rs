@@ -12,6 +12,7 @@ mod load;
 mod options;
 mod pattern;
 mod policy;
+mod preset;
 mod text;
 mod within;
 
@@ -24,6 +25,7 @@ pub use options::{
 };
 pub use pattern::{ConnectPattern, InterfaceAddress, ListenPattern, PortRange, ProgramPattern};
 pub use policy::{Decision, Policy, Reason};
+pub use preset::Preset;
 
 use std::net::Ipv4Addr;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::within::within;
-use super::{ConnectPattern, ListenPattern, ProgramPattern};
+use super::{ConnectPattern, ListenPattern, Preset, ProgramPattern};
 
 /// A `[[rule]]`: what it names and what becomes of that.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -145,10 +145,12 @@ pub enum Hugepages {
     Only,
 }
 
-/// `[tcp]`: defaults are Linux's.
+/// `[tcp]`: defaults are Linux's, or those of another [`Preset`].
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tcp {
+    /// Where the defaults of the others come from.
+    pub preset: Preset,
     /// Congestion control.
     pub congestion: Congestion,
     /// Explicit congestion notification.
@@ -192,14 +194,25 @@ pub struct Tcp {
     /// Largest send buffer, in bytes.
     #[serde(deserialize_with = "within::<_, _, 4096, 1_073_741_824>")]
     pub sndbuf_max: u32,
-    /// Receive buffer of a connection, in bytes, until `SO_RCVBUF` sets it.
+    /// Unsent bytes from which on a connection takes no more, until
+    /// `TCP_NOTSENT_LOWAT` sets it; 0: no limit.
+    #[serde(deserialize_with = "within::<_, _, 0, 1_073_741_824>")]
+    pub notsent_lowat: u32,
+    /// Receive buffer of a new connection, in bytes. It follows what the program
+    /// reads in a round trip until `SO_RCVBUF` sets it.
     #[serde(deserialize_with = "within::<_, _, 4096, 1_073_741_824>")]
     pub rcvbuf: u32,
-    /// Largest receive buffer, in bytes.
+    /// Largest receive buffer that it grows to, in bytes.
     #[serde(deserialize_with = "within::<_, _, 4096, 1_073_741_824>")]
     pub rcvbuf_max: u32,
-    /// Idle time before the first keepalive probe, in seconds, where
-    /// `SO_KEEPALIVE` is set.
+    /// Memory that the buffers of all connections share, in MiB; 0: 3/32 of this
+    /// host's.
+    #[serde(deserialize_with = "within::<_, _, 0, 1_048_576>")]
+    pub memory_mb: u32,
+    /// Silent peers are probed whether or not a program asks for it.
+    pub keepalive: bool,
+    /// Idle time before the first keepalive probe, in seconds, until
+    /// `TCP_KEEPIDLE` sets it.
     #[serde(deserialize_with = "within::<_, _, 1, 32_767>")]
     pub keepalive_s: u32,
     /// Time between keepalive probes, in seconds.
@@ -230,6 +243,7 @@ pub struct Tcp {
 impl Default for Tcp {
     fn default() -> Self {
         Self {
+            preset: Preset::Linux,
             congestion: Congestion::Cubic,
             ecn: Ecn::Accept,
             pacing: false,
@@ -246,8 +260,11 @@ impl Default for Tcp {
             retries: 15,
             sndbuf: 262_144,
             sndbuf_max: 4_194_304,
-            rcvbuf: 1_048_576,
+            notsent_lowat: 0,
+            rcvbuf: 131_072,
             rcvbuf_max: 6_291_456,
+            memory_mb: 0,
+            keepalive: true,
             keepalive_s: 7200,
             keepalive_interval_s: 75,
             keepalive_probes: 9,

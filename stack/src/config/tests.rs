@@ -374,3 +374,40 @@ fn congestion_control_goes_by_our_names_and_linuxs() {
     assert!(named("bbr").unwrap_err().contains("cubic"));
     assert_eq!(read("[tcp]\necn = \"on\"").unwrap().tcp.ecn, Ecn::On);
 }
+
+#[test]
+fn a_preset_changes_defaults_and_nothing_that_is_set() {
+    let lan = read("[tcp]\npreset = 'lan'").unwrap().tcp;
+    assert_eq!((lan.rto_min_ms, lan.delayed_ack_ms, lan.time_wait_s), (5, 2, 2));
+    assert_eq!((lan.sndbuf_max, lan.syn_retries), (Tcp::default().sndbuf_max, 6));
+    let wan = read("[tcp]\npreset = 'wan'\nrcvbuf_max = 1000000").unwrap().tcp;
+    assert_eq!((wan.sndbuf_max, wan.rcvbuf_max, wan.keepalive_s), (32 << 20, 1_000_000, 240));
+    let set = read("[tcp]\nrto_min_ms = 200\npreset = 'lan'\nkeepalive_probes = 9").unwrap().tcp;
+    assert_eq!((set.rto_min_ms, set.keepalive_probes, set.keepalive_interval_s), (200, 9, 10));
+}
+
+#[test]
+fn linuxs_preset_changes_nothing() {
+    assert_eq!(read("[tcp]\npreset = 'linux'").unwrap(), Config::default());
+}
+
+#[test]
+fn a_preset_keeps_a_peers_delayed_ack_below_its_own_timeout() {
+    let lan = read("[tcp]\npreset = 'lan'").unwrap().tcp;
+    assert!(lan.delayed_ack_ms < lan.rto_min_ms);
+}
+
+#[test]
+fn a_preset_against_an_option_is_a_contradiction() {
+    assert_eq!(
+        error("[tcp]\npreset = 'wan'\nsndbuf = 33554433"),
+        "3:10: 33554433 is more than 'sndbuf_max', which is 33554432"
+    );
+    assert_eq!(error("[tcp]\npreset = 'wam'"), "2:10: unknown value 'wam', did you mean 'wan'?");
+}
+
+#[test]
+fn a_configuration_with_a_preset_reads_back_the_same_when_printed() {
+    let config = read("[tcp]\npreset = 'lan'\nretries = 7").unwrap();
+    assert_eq!(read(&toml::to_string(&config).unwrap()).unwrap(), config);
+}

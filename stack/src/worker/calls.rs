@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use tpa_tcp::{Connection, Duration, Instant, RecvError, SendError, State};
@@ -68,7 +69,13 @@ impl Core {
 impl Stream {
     /// Brings the connection in line with the options that differ from those
     /// before. (Setting one anew has effects: it restarts keepalive's clock.)
-    pub fn apply_options(&mut self, before: &SocketOptions, now: Instant) {
+    pub fn apply_options(
+        &mut self,
+        before: &SocketOptions,
+        defaults: (&tpa_tcp::Config, tpa_tcp::Keepalive),
+        now: Instant,
+    ) {
+        let (tcp, keepalive_times) = defaults;
         let (connection, options) = (&mut self.connection, &self.options);
         if options.nodelay != before.nodelay {
             connection.set_nodelay(options.nodelay);
@@ -80,11 +87,8 @@ impl Stream {
             connection.set_quickack(options.quickack);
         }
         let keepalive = |options: &SocketOptions| {
-            options.keepalive.then_some(tpa_tcp::Keepalive {
-                idle: Duration::from_secs(options.keep_idle.into()),
-                interval: Duration::from_secs(options.keep_intvl.into()),
-                count: options.keep_cnt,
-            })
+            // Probes that the configuration wants do not end with the program's.
+            (options.keepalive || tcp.keepalive.is_some()).then(|| options.keepalive_times(keepalive_times))
         };
         if keepalive(options) != keepalive(before) {
             connection.set_keepalive(keepalive(options), now);
@@ -103,6 +107,25 @@ impl Stream {
         }
         if let Some(bytes) = options.rcvbuf.filter(|_| options.rcvbuf != before.rcvbuf) {
             connection.set_rcvbuf(bytes as usize);
+        }
+        if let Some(bytes) = options.rcvlowat.filter(|_| options.rcvlowat != before.rcvlowat) {
+            connection.set_rcvlowat(bytes);
+        }
+        if options.notsent_lowat != before.notsent_lowat {
+            let bytes = if options.notsent_lowat == 0 { tcp.notsent_lowat } else { options.notsent_lowat };
+            connection.set_notsent_lowat(bytes);
+        }
+        if options.window_clamp != before.window_clamp {
+            connection.set_window_clamp(options.window_clamp as usize);
+        }
+        if options.syn_retries != before.syn_retries {
+            connection.set_syn_retries(options.syn_retries.into());
+        }
+        if options.linger2 != before.linger2 {
+            connection.set_fin_wait2(match options.linger2 {
+                0 => tcp.fin_wait2,
+                seconds => Duration::from_secs(seconds.max(0) as u64),
+            });
         }
     }
 }
@@ -183,6 +206,18 @@ impl WorkerGuard<'_> {
         Ok(handle)
     }
 
+    /// Connections that wait in a listener for accept(2).
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` unless the handle names a listener.
+    pub fn waiting(&self, listener: Handle) -> Result<usize, Errno> {
+        match self.sockets.get(listener) {
+            Some(Socket::Listener(listener)) => Ok(listener.queue.len()),
+            _ => Err(Errno::EBADF),
+        }
+    }
+
     /// connect(2) without waiting: sends the SYN.
     ///
     /// # Errors
@@ -207,7 +242,8 @@ impl WorkerGuard<'_> {
         let port = self.take_port(source, local.map_or(0, |local| local.port()), remote)?;
         let key = FlowKey::new(source, port, *remote.ip(), remote.port());
         let now = self.now();
-        let params = self.params(key);
+        let mut params = self.params(key);
+        params.mss = options.limit_mss(params.mss);
         let stream = Stream {
             connection: Connection::connect(&self.tcp, params, now),
             local: SocketAddrV4::new(source, port),
@@ -321,6 +357,16 @@ impl WorkerGuard<'_> {
     #[inline]
     pub fn send(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
         self.send_by(handle, data, Connection::send)
+    }
+
+    /// send(2) with `MSG_MORE`: a last segment that is not full waits for the
+    /// next call, for 200 ms at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerGuard::send`].
+    pub fn send_more(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
+        self.send_by(handle, data, Connection::send_more)
     }
 
     /// send(2) of urgent data (`MSG_OOB`): the peer is told where it ends.
@@ -504,7 +550,7 @@ impl WorkerGuard<'_> {
         Queued {
             receive: connection.recv_queued(),
             send,
-            unsent: send.saturating_sub(connection.info().unacked as usize),
+            unsent: connection.send_unsent(),
             room: connection.send_space(),
         }
     }
@@ -531,6 +577,15 @@ impl WorkerGuard<'_> {
         }
     }
 
+    /// When and how often a silent peer is probed.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`.
+    pub fn keepalive_times(&self, handle: Handle) -> Result<tpa_tcp::Keepalive, Errno> {
+        self.options(handle).map(|options| options.keepalive_times(self.settings.keepalive))
+    }
+
     /// Changes options and acts upon the change.
     ///
     /// # Errors
@@ -542,12 +597,13 @@ impl WorkerGuard<'_> {
         change: impl FnOnce(&mut SocketOptions),
     ) -> Result<(), Errno> {
         let now = self.now();
+        let (tcp, keepalive) = (Arc::clone(&self.tcp), self.settings.keepalive);
         match self.sockets.get_mut(handle) {
             Some(Socket::Listener(listener)) => change(&mut listener.options),
             Some(Socket::Stream(stream)) => {
                 let before = stream.options.clone();
                 change(&mut stream.options);
-                stream.apply_options(&before, now);
+                stream.apply_options(&before, (&tcp, keepalive), now);
                 self.settle(handle.index() as u32);
                 self.transmit();
             }

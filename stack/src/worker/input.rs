@@ -124,7 +124,7 @@ impl Core {
 
     /// Puts a stream into the table and the flow map, with its options applied.
     pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
-        stream.apply_options(&SocketOptions::default(), self.now);
+        stream.apply_options(&SocketOptions::default(), (&self.tcp, self.settings.keepalive), self.now);
         if let Some(path) = self.paths.get(*stream.remote.ip(), self.now) {
             stream.connection.on_path_mtu(path.size(), path.until);
         }
