@@ -65,7 +65,9 @@ impl<B: Payload> Connection<B> {
     /// be half empty, and the send buffer in a ring that doubles.
     fn audit_memory(&self) -> Result<(), &'static str> {
         const SLACK: usize = 64 * 1024;
-        let rcvbuf = self.rcvbuf().max(self.config.rcvbuf);
+        // What was offered before the buffer shrank stays offered.
+        let promised = self.rx.len() + self.rcv.window() as usize;
+        let rcvbuf = self.rcvbuf().max(self.config.rcvbuf).max(promised);
         require(self.recv_charge() <= 2 * rcvbuf + SLACK, "received payload takes too much memory")?;
         let sndbuf = self.sndbuf.max(self.config.sndbuf);
         require(self.tx.len() <= sndbuf, "the send buffer is larger than its limit")?;

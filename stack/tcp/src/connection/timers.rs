@@ -239,9 +239,11 @@ impl<B: Payload> Connection<B> {
         };
     }
 
-    /// Whether the window is open and only the program holds data back.
+    /// Whether the window has room for all that waits and only the program holds
+    /// it back. A window that is too narrow is a matter of persisting, cork or not.
     fn waits_for_uncorking(&self) -> bool {
-        self.is_corked() && self.snd.edge().gt(self.snd.nxt)
+        let room = self.snd.edge().since(self.snd.nxt);
+        self.is_corked() && !self.flags.contains(Flags::WRITE_SHUT) && room > 0 && room >= self.unsent()
     }
 
     #[inline]

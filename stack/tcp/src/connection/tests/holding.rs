@@ -113,6 +113,18 @@ fn a_full_send_buffer_overrides_the_cork() {
 }
 
 #[test]
+fn a_cork_does_not_keep_a_narrow_window_from_being_used() {
+    // The cork's own timeout lets partial segments go, not what a window that
+    // is narrower than a segment holds back (RFC 9293 3.8.6.2.1).
+    established(
+        "0    cork on
+         .    < A 1+0 ack 1 win 100
+         10   write 5000
+         210  > A 1+100 ack 1",
+    );
+}
+
+#[test]
 fn a_corked_end_is_probed_when_the_window_is_shut() {
     established(
         "0    cork on
