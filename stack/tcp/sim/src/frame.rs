@@ -47,7 +47,7 @@ mod tests {
     use tpa_tcp::wire::{ChecksumPolicy, EthIpv4Header, EthernetAddress, Frame, Ports, emit_tcp_frame};
     use tpa_tcp::{SeqNum, Transmit, wire};
 
-    fn frame(tos: u8) -> Vec<u8> {
+    fn frame(tos: u8, ecn: wire::Ecn) -> Vec<u8> {
         let header = EthIpv4Header {
             src_mac: EthernetAddress([2; 6]),
             dst_mac: EthernetAddress([4; 6]),
@@ -68,7 +68,8 @@ mod tests {
             payload_len: 0,
             ecn: wire::Ecn::NotEct,
         };
-        let segment: Transmit<'_> = tpa_tcp::reset_for(&syn).expect("an ACK is answered");
+        let reset = tpa_tcp::reset_for(&syn).expect("an ACK is answered");
+        let segment = Transmit { ecn, ..reset };
         let mut buf = vec![0; 100];
         let len = emit_tcp_frame(&mut buf, &header, 1, &segment, Ports { src: 1, dst: 2 }, true);
         buf.truncate(len);
@@ -84,14 +85,14 @@ mod tests {
 
     #[test]
     fn a_marked_frame_is_still_valid() {
-        let mut capable = frame(0b10);
+        let mut capable = frame(0, wire::Ecn::Ect0);
         assert!(mark_ce(&mut capable));
         assert_eq!(tos(&capable), Some(0b11));
     }
 
     #[test]
     fn what_is_not_capable_stays_as_it_is() {
-        let mut plain = frame(0b1000);
+        let mut plain = frame(0b1000, wire::Ecn::NotEct);
         assert!(!mark_ce(&mut plain));
         assert_eq!(tos(&plain), Some(0b1000));
     }
@@ -100,7 +101,7 @@ mod tests {
     fn a_damaged_frame_is_refused() {
         let mut random = Random::new(1);
         for _ in 0..200 {
-            let mut bytes = frame(0);
+            let mut bytes = frame(0, wire::Ecn::NotEct);
             damage(&mut bytes, &mut random);
             assert_eq!(tos(&bytes), None);
         }
