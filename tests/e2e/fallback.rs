@@ -71,7 +71,7 @@ fn without_memory_the_kernel_serves() {
 #[test]
 fn when_memory_runs_out_at_the_start_the_kernel_serves() {
     // Enough for redis: not for the steering program, and not for DPDK.
-    for limit in ["--as=95000000", "--as=110000000", "--as=200000000"] {
+    for limit in ["--as=105000000", "--as=120000000", "--as=210000000"] {
         let config = "listen = [6379]\ndevice = 'af_xdp:eth0'\n";
         let mut lines = served_by_the_kernel(config, &["prlimit", limit]);
         // Redis' own allocator complains as well, with the shim or without.

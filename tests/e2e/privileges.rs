@@ -68,6 +68,6 @@ fn memcached_as_its_own_user_is_accelerated() {
     let folder = Path::new("/run/tpa").join(pid.to_string());
     assert!(folder.exists());
     drop(memcached);
-    wait_until(LIMIT, "tpad to end", || server.run(&["ip", "netns", "pids", server.name()]).is_empty());
+    wait_until(LIMIT, "tpad to end", || server.processes().is_empty());
     assert!(!folder.exists(), "tpad removes the folder that it has made");
 }
