@@ -65,11 +65,14 @@ extern "C" fn run<B: FnOnce() -> Result<usize, Errno>>(body: B) -> isize {
     }
 }
 
-/// Runs `body` where no call can fail: exit and fork handlers.
+/// Runs `body` where no call can fail: exit and fork handlers, and what has to be
+/// done before a call of the kernel's. `errno` stays what it was.
 pub fn shield(body: impl FnOnce()) {
+    let before = Errno::last_raw();
     let _no_cancel = NoCancel::new();
     // The panic hook has told what there is to tell.
     let _ = catch_unwind(AssertUnwindSafe(body));
+    Errno::set_raw(before);
 }
 
 /// The value of a C function that reports -1 and `errno`.
@@ -107,6 +110,13 @@ mod tests {
             Ok(7)
         });
         assert_eq!((result, Errno::last()), (7, Errno::EXDEV));
+    }
+
+    #[test]
+    fn a_shielded_body_leaves_errno_alone() {
+        Errno::EXDEV.set();
+        shield(|| Errno::EAGAIN.set());
+        assert_eq!(Errno::last(), Errno::EXDEV);
     }
 
     #[test]

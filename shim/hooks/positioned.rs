@@ -36,20 +36,33 @@ fn refusal(offset: off64_t) -> Errno {
     }
 }
 
+/// The program's buffers, when it names no position.
+///
+/// # Safety
+///
+/// As [`Buffers::new`].
+unsafe fn unpositioned<'a>(
+    (vector, count): (*const iovec, c_int),
+    offset: off64_t,
+) -> Result<Buffers<'a>, Errno> {
+    if offset != NO_POSITION {
+        return Err(refusal(offset));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Buffers::new(vector, count_of(count)) }
+}
+
 /// # Safety
 ///
 /// As preadv2(2).
 unsafe fn receive(
     stream: Stream,
-    (vector, count): (*const iovec, c_int),
+    vectors: (*const iovec, c_int),
     offset: off64_t,
     flags: c_int,
 ) -> Result<usize, Errno> {
-    if offset != NO_POSITION {
-        return Err(refusal(offset));
-    }
     // SAFETY: the caller's promise.
-    let buffers = unsafe { Buffers::new(vector, count_of(count)) }?;
+    let buffers = unsafe { unpositioned(vectors, offset) }?;
     let flags = message_flags(flags)?;
     if buffers.total() == 0 {
         return Ok(0);
@@ -63,15 +76,12 @@ unsafe fn receive(
 /// As pwritev2(2).
 unsafe fn transmit(
     stream: Stream,
-    (vector, count): (*const iovec, c_int),
+    vectors: (*const iovec, c_int),
     offset: off64_t,
     flags: c_int,
 ) -> Result<usize, Errno> {
-    if offset != NO_POSITION {
-        return Err(refusal(offset));
-    }
     // SAFETY: the caller's promise.
-    let buffers = unsafe { Buffers::new(vector, count_of(count)) }?;
+    let buffers = unsafe { unpositioned(vectors, offset) }?;
     io::transmit(stream, buffers, message_flags(flags)?)
 }
 

@@ -206,11 +206,6 @@ pub fn make_folder_for(pid: i32, uid: u32, gid: u32) -> io::Result<PathBuf> {
     Ok(dir)
 }
 
-/// Removes what such a process left.
-pub fn remove_folder(dir: &Path) {
-    remove_files(dir);
-}
-
 /// An error when another process (one of the same number in another PID
 /// namespace) uses the directory.
 fn check_ours(dir: &Path, own: Identity) -> io::Result<()> {
@@ -227,7 +222,7 @@ fn remove_stale(run_dir: &Path) {
 
 /// Removes what we put into an instance's directory, and the directory when
 /// nothing else is in it.
-fn remove_files(dir: &Path) {
+pub fn remove_files(dir: &Path) {
     for file in [FILE, UNFINISHED, SOCKET] {
         let _ = fs::remove_file(dir.join(file));
     }

@@ -23,7 +23,7 @@ mod value;
 use std::path::PathBuf;
 
 pub use file::CounterFile;
-pub(crate) use file::{make_folder_for, remove_folder};
+pub(crate) use file::{make_folder_for, remove_files};
 pub use reader::{Instance, Value, read_all};
 pub use schema::{Field, Kind};
 pub use table::{ProcessCounters, WorkerCounters};

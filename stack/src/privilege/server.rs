@@ -109,7 +109,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {
-            counters::remove_folder(folder);
+            counters::remove_files(folder);
         }
     }
 }
