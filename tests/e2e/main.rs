@@ -10,7 +10,6 @@ mod death;
 mod differential;
 mod fallback;
 mod faults;
-mod harness;
 mod integrity;
 mod listeners;
 mod memif_peers;
@@ -19,3 +18,5 @@ mod privileges;
 mod progress;
 mod redis_matrix;
 mod transparency;
+
+use tpa_harness as harness;

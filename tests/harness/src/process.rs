@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{kill, Signal};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::work::unique;
-use super::{shim, Namespace, Work};
+use super::{Namespace, Work, shim};
 
 /// A program to be run.
 #[derive(Clone)]
@@ -24,16 +24,19 @@ pub struct Program {
 }
 
 impl Program {
+    /// A program by its name or path.
     pub fn new(name: &str) -> Self {
         let words = vec![name.into()];
         Self { words, variables: Vec::new(), wrapper: Vec::new(), folder: None, stdin: None }
     }
 
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.words.push(argument.into());
         self
     }
 
+    /// Adds arguments.
     pub fn args(mut self, arguments: &[&str]) -> Self {
         self.words.extend(arguments.iter().map(OsString::from));
         self
@@ -114,16 +117,21 @@ pub struct Running {
 
 /// A program that has ended, and what it printed.
 pub struct Finished {
+    /// How it ended.
     pub status: ExitStatus,
+    /// What it printed.
     pub stdout: String,
+    /// Its errors, and the log of the shim.
     pub stderr: String,
 }
 
 impl Running {
+    /// Number of the process: `env` and the like before it have become the program.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("to signal a child");
     }
@@ -136,10 +144,12 @@ impl Running {
         self.status
     }
 
+    /// What it has printed so far.
     pub fn stdout(&self) -> String {
         read(&self.stdout)
     }
 
+    /// Its errors so far.
     pub fn stderr(&self) -> String {
         read(&self.stderr)
     }

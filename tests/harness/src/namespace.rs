@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{setns, CloneFlags};
+use nix::sched::{CloneFlags, setns};
 
 use super::wait_until;
 use super::work::unique;
@@ -41,6 +41,7 @@ impl Namespace {
         (left, right)
     }
 
+    /// The name under which `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{tpa, Namespace};
+use super::{Namespace, tpa};
 
 /// Counters of one process's stack, all its workers.
 #[derive(Debug, Clone)]
@@ -44,6 +44,7 @@ pub struct KernelTcp {
 }
 
 impl KernelTcp {
+    /// What `nstat` shows now.
     pub fn of(namespace: &Namespace) -> Self {
         let text = namespace.run(&["nstat", "-asz"]);
         let value = |name: &str| {

@@ -14,6 +14,7 @@ pub fn unique() -> u32 {
 pub struct Work(PathBuf);
 
 impl Work {
+    /// A new folder.
     pub fn new() -> Self {
         use std::os::unix::fs::PermissionsExt;
         let path = std::env::temp_dir().join(format!("tpa-e2e-{}-{}", std::process::id(), unique()));
@@ -22,6 +23,7 @@ impl Work {
         Self(path)
     }
 
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -31,6 +33,12 @@ impl Work {
         let path = self.0.join(name);
         std::fs::write(&path, content).expect("a file in the test's folder");
         path
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

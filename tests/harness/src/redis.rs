@@ -5,19 +5,21 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use super::stage::PORT;
-use super::{wait_until, Device, KernelTcp, Program, Running, StackTcp, Stage};
+use super::{Device, KernelTcp, Program, Running, StackTcp, Stage, wait_until};
 
 /// A redis-server of a stage; killed when the value goes away.
 pub struct Redis<'a> {
     stage: &'a Stage,
+    /// The server itself.
     pub process: Running,
 }
 
 /// What went through the stack between two looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer {
-    /// Bytes that the server read and wrote.
+    /// Bytes that the server read.
     pub received: u64,
+    /// Bytes that it wrote.
     pub sent: u64,
 }
 
@@ -45,10 +47,12 @@ impl<'a> Redis<'a> {
         assert!(self.ask("PING").contains("PONG"));
     }
 
+    /// Number of its process.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
+    /// Counters of its stack.
     pub fn stack(&self) -> StackTcp {
         StackTcp::of(self.pid()).expect("the server's stack")
     }

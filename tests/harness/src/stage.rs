@@ -18,7 +18,9 @@ pub enum Device {
 /// Role of the server on a memif.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// It waits for the other side to come.
     Server,
+    /// It comes.
     Client,
 }
 
@@ -41,15 +43,20 @@ const MEMIF_CLIENT: &str = "10.77.1.2";
 
 /// Two namespaces, a work folder, and a configuration for each side.
 pub struct Stage {
+    /// What joins the two sides.
     pub device: Device,
+    /// Where the server runs.
     pub server: Namespace,
+    /// Where its clients run.
     pub client: Namespace,
+    /// Where both keep their files.
     pub work: Work,
     server_config: PathBuf,
     client_config: Option<PathBuf>,
 }
 
 impl Stage {
+    /// A stage with this device.
     pub fn new(device: Device) -> Self {
         Self::with(device, "")
     }
