@@ -73,7 +73,10 @@ impl<B: Payload> Connection<B> {
         if self.state == State::SynReceived && flags.contains(TcpFlags::SYN) {
             return self.on_syn_again(segment, now);
         }
-        if !flags.contains(TcpFlags::RST) && self.timestamps.is_old(segment.options.timestamps, now) {
+        if !flags.contains(TcpFlags::RST)
+            && self.timestamps.is_old(segment.options.timestamps, now)
+            && !(payload > 0 && self.may_be_late(segment))
+        {
             return self.answer_unacceptable(segment, len, now);
         }
         if !self.is_acceptable(segment, len) {
@@ -102,6 +105,13 @@ impl<B: Payload> Connection<B> {
         if len > 0 {
             self.on_sequence(segment, held, now);
         }
+    }
+
+    /// Whether a segment with payload may be an original that is only late: PAWS
+    /// does not concern it (see [`LateLimit`](super::timestamps::LateLimit)).
+    fn may_be_late(&self, segment: &TcpRepr) -> bool {
+        let late = self.reassembly.as_ref().map(|waiting| waiting.late);
+        segment.options.timestamps.is_some_and(|stamp| late.is_some_and(|late| late.admits(stamp)))
     }
 
     /// The acceptability test (RFC 9293 3.10.7.4, first), as wide as Linux's:

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::audit::require;
 use super::payload::{Held, Payload};
+use super::timestamps::LateLimit;
 use crate::seq::SeqNum;
 
 /// Payload behind a gap, sorted, without overlaps.
@@ -16,11 +17,13 @@ pub(super) struct Reassembly<B> {
     blocks: Vec<(SeqNum, SeqNum)>,
     bytes: u32,
     charge: usize,
+    /// How old what fills the gaps may be.
+    pub late: LateLimit,
 }
 
 impl<B: Payload> Reassembly<B> {
-    pub(super) fn new() -> Self {
-        Self { segments: VecDeque::new(), blocks: Vec::new(), bytes: 0, charge: 0 }
+    pub(super) fn new(late: LateLimit) -> Self {
+        Self { segments: VecDeque::new(), blocks: Vec::new(), bytes: 0, charge: 0, late }
     }
 
     /// Whether nothing waits.
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_newest_run_is_reported_first() {
-        let mut reassembly = Reassembly::new();
+        let mut reassembly = Reassembly::new(LateLimit::default());
         for start in [10, 30, 50] {
             reassembly.insert(SeqNum(start), held(&[0; 5]));
         }
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_highest_are_thrown_away_first_and_no_longer_reported() {
-        let mut reassembly = Reassembly::new();
+        let mut reassembly = Reassembly::new(LateLimit::default());
         for start in [10, 20, 21, 30] {
             reassembly.insert(SeqNum(start), held(b"a"));
         }
@@ -220,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_reached_is_no_longer_reported() {
-        let mut reassembly = Reassembly::new();
+        let mut reassembly = Reassembly::new(LateLimit::default());
         reassembly.insert(SeqNum(10), held(b"abcde"));
         reassembly.insert(SeqNum(20), held(b"xyz"));
         assert!(reassembly.pop(SeqNum(9)).is_none());
@@ -239,7 +242,7 @@ mod tests {
             let byte = |offset: u32| (offset % 251) as u8;
             let mut known = vec![false; 5000];
             let mut next = 0u32;
-            let mut reassembly = Reassembly::new();
+            let mut reassembly = Reassembly::new(LateLimit::default());
             for (at, len, take, drop) in steps {
                 let at = at.max(next + 1);
                 let bytes: Vec<u8> = (at..at + len).map(byte).collect();

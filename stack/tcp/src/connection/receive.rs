@@ -3,6 +3,7 @@
 
 use super::payload::{Held, Payload};
 use super::reassembly::Reassembly;
+use super::timestamps::LateLimit;
 use super::{Connection, Events, Flags, Pending, State};
 use crate::error::Error;
 use crate::seq::SeqNum;
@@ -110,8 +111,12 @@ impl<B: Payload> Connection<B> {
         while let Some(held) = self.reassembly.as_mut().and_then(|waiting| waiting.pop(self.rcv.nxt)) {
             self.queue(held);
         }
-        if self.reassembly.as_ref().is_some_and(|waiting| waiting.is_empty()) {
-            self.reassembly = None;
+        if let Some(waiting) = &mut self.reassembly {
+            if waiting.is_empty() {
+                self.reassembly = None;
+            } else {
+                waiting.late.advance(self.timestamps.recent(), self.rcv.nxt);
+            }
         }
     }
 
@@ -130,7 +135,8 @@ impl<B: Payload> Connection<B> {
     /// there, and no more segments than are configured.
     fn store(&mut self, seq: SeqNum, held: Held<B>) {
         let (segments, charge) = (self.config.reassembly_segments, self.rcv.buffer as usize);
-        let waiting = self.reassembly.get_or_insert_with(|| Box::new(Reassembly::new()));
+        let late = || LateLimit::new(self.timestamps.recent(), self.rcv.nxt);
+        let waiting = self.reassembly.get_or_insert_with(|| Box::new(Reassembly::new(late())));
         waiting.insert(seq, held);
         waiting.prune(segments, charge);
         if waiting.is_empty() {

@@ -1,5 +1,6 @@
 //! The timestamps option: our clock, TS.Recent and PAWS (RFC 7323).
 
+use crate::seq::SeqNum;
 use crate::time::{Duration, Instant};
 use crate::wire::Timestamps;
 
@@ -88,6 +89,51 @@ impl TimestampClock {
     }
 }
 
+/// How far back a gap's [`LateLimit`] reaches at least, in ticks of the peer's
+/// clock: a second of Linux's.
+const LATE_TICKS: u32 = 1000;
+
+/// The same in bytes. Twice that and the largest window are less than half of
+/// the sequence space.
+const LATE_BYTES: u32 = 1 << 28;
+
+/// How old a segment may be that arrives while data waits behind a gap.
+///
+/// A retransmission that fills the first of several gaps moves TS.Recent past
+/// the originals that are only late, and PAWS throws these away (RFC 7323 5.3
+/// knows of it, and calls it unlikely). On a path that reorders by more than a
+/// few segments each such loss brings further ones. PAWS is there to tell a
+/// segment from one of 2^32 bytes before; a value that TS.Recent had less than
+/// 2^31 bytes ago does that as well: whatever lies 2^32 bytes below the window
+/// was acknowledged before anything with that value was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct LateLimit {
+    /// TS.Recent some time ago, and RCV.NXT then.
+    oldest: (u32, SeqNum),
+    /// What follows it.
+    next: (u32, SeqNum),
+}
+
+impl LateLimit {
+    /// A gap opens at `nxt`.
+    pub(super) fn new(recent: u32, nxt: SeqNum) -> Self {
+        Self { oldest: (recent, nxt), next: (recent, nxt) }
+    }
+
+    /// RCV.NXT or TS.Recent may have moved.
+    pub(super) fn advance(&mut self, recent: u32, nxt: SeqNum) {
+        if recent.wrapping_sub(self.next.0) >= LATE_TICKS || nxt - self.next.1 >= LATE_BYTES {
+            self.oldest = self.next;
+            self.next = (recent, nxt);
+        }
+    }
+
+    /// Whether a segment is not too old.
+    pub(super) fn admits(&self, received: Timestamps) -> bool {
+        received.tsval.wrapping_sub(self.oldest.0) as i32 >= 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +182,20 @@ mod tests {
         assert_eq!(clock.echoed_rtt(echo(70), now), Some(Duration::from_millis(30)));
         assert_eq!(clock.echoed_rtt(echo(100), now), Some(Duration::from_millis(1)));
         assert_eq!(clock.echoed_rtt(echo(101), now), None);
+    }
+
+    #[test]
+    fn the_limit_of_lateness_follows_by_a_thousand_ticks_or_many_bytes() {
+        let admits = |limit: &LateLimit, tsval| limit.admits(Timestamps { tsval, tsecr: 0 });
+        let mut limit = LateLimit::new(u32::MAX - 100, SeqNum(0));
+        assert!(admits(&limit, u32::MAX - 100) && !admits(&limit, u32::MAX - 101));
+        limit.advance(800, SeqNum(1));
+        assert!(admits(&limit, u32::MAX - 100), "not yet");
+        limit.advance(899, SeqNum(2));
+        assert!(admits(&limit, u32::MAX - 100), "half of the way");
+        limit.advance(900, SeqNum(LATE_BYTES + 1));
+        assert!(admits(&limit, u32::MAX - 100), "not yet");
+        limit.advance(900, SeqNum(LATE_BYTES + 2));
+        assert!(admits(&limit, 899) && !admits(&limit, 898));
     }
 }

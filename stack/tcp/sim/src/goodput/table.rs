@@ -17,13 +17,15 @@ const REORDERED: f64 = 0.02;
 
 /// How late a segment is at most, in microseconds, where it was overtaken on
 /// parallel links or in the queues of a router: a millisecond, but not more
-/// than a quarter of the round trip.
+/// than a quarter of the round trip. Where that is more, it has a row as
+/// well, and on one line half a round trip, which RACK has to learn of (RFC 8985
+/// 6.2 step 4).
 const LATE_US: u64 = 1000;
 
-/// Losses and segments that a measurement sees at least, for a mean that
-/// chance moves little.
-const LOSSES_SEEN: f64 = 200.0;
+/// Segments that a measurement sees at least, for a mean that chance moves
+/// little: that many without losses, and that many with them.
 const SEGMENTS_SEEN: f64 = 60_000.0;
+const SEGMENTS_SEEN_WITH_LOSSES: f64 = 200_000.0;
 
 /// The paths of the table.
 pub fn paths() -> Vec<Path> {
@@ -33,8 +35,11 @@ pub fn paths() -> Vec<Path> {
             let clean = Path { mbits, rtt_ms, loss: 0.0, reordering: 0.0, late_us: 0 };
             paths.extend(LOSSES.map(|loss| Path { loss, ..clean }));
             paths.push(Path { reordering: REORDERED, late_us: LATE_US.min(rtt_ms * 250), ..clean });
-            if mbits == 100 && rtt_ms > 1 {
+            if rtt_ms > 1 {
                 paths.push(Path { reordering: REORDERED, late_us: rtt_ms * 250, ..clean });
+            }
+            if rtt_ms > 1 && mbits == 100 {
+                paths.push(Path { reordering: REORDERED, late_us: rtt_ms * 500, ..clean });
             }
         }
     }
@@ -43,19 +48,27 @@ pub fn paths() -> Vec<Path> {
 
 /// How long to let a path settle, and how long to measure it. With losses:
 /// until there were many. Without: until CUBIC has come back from slow start; K
-/// of RFC 9438 4.2 is what it takes to twice of what the path holds. Where
-/// reordering makes one loss several it takes longer.
+/// of RFC 9438 4.2 is what it takes to twice of what the path holds.
 fn spans(path: &Path, congestion: CongestionAlgorithm) -> (Duration, Duration) {
     let (mbits, _) = bound(path, congestion);
     let segments_per_second = mbits * 1e6 / 8.0 / f64::from(super::PAYLOAD);
     let seconds = |seconds: f64| Duration::from_micros((seconds * 1e6) as u64);
     if path.loss > 0.0 {
-        let span = (LOSSES_SEEN / path.loss).max(SEGMENTS_SEEN) / segments_per_second;
+        let span = SEGMENTS_SEEN_WITH_LOSSES / segments_per_second;
         return (seconds(span / 10.0), seconds(span));
     }
     let full = 2.0 * path.bandwidth_delay_product() as f64 / f64::from(super::FRAME);
-    let k = (0.3 * full / 0.4).cbrt() * if path.reordering > 0.0 { 1.5 } else { 0.5 };
-    (seconds(k.max(3.0)), seconds((SEGMENTS_SEEN / segments_per_second).max(2.0)))
+    let k = (0.3 * full / 0.4).cbrt();
+    (seconds((0.5 * k).max(3.0)), seconds((SEGMENTS_SEEN / segments_per_second).max(2.0)))
+}
+
+/// Each path has chances of its own, whatever other paths there are.
+fn seed(path: &Path) -> u64 {
+    let per_mille = |share: f64| (share * 1000.0).round() as u64;
+    let Path { mbits, rtt_ms, loss, reordering, late_us } = *path;
+    [rtt_ms, per_mille(loss), per_mille(reordering), late_us]
+        .iter()
+        .fold(mbits, |seed, part| seed * 1009 + part)
 }
 
 /// Measures all `paths` on all processors, in their order.
@@ -69,7 +82,7 @@ fn measure_all(paths: &[Path], congestion: CongestionAlgorithm) -> Result<Vec<Go
         while let Some(index) = take() {
             let path = &paths[index];
             let (warm_up, span) = spans(path, congestion);
-            done.push((index, measure(path, congestion, index as u64, warm_up, span)));
+            done.push((index, measure(path, congestion, seed(path), warm_up, span)));
         }
         done
     };

@@ -212,3 +212,48 @@ fn an_echo_of_zero_gives_no_sample() {
          610  > PA 11+10 ack 1 again",
     );
 }
+
+#[test]
+fn an_original_that_is_only_late_still_fills_its_gap() {
+    // RFC 7323 5.3 would discard it: the retransmission of another one has moved TS.Recent.
+    stamped(
+        "10  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101
+         20  < A 301+100 ack 1 ts 112 0
+         .   > A 1+0 ack 101
+         90  < A 101+100 ack 1 ts 190 0
+         .   > A 1+0 ack 201
+         91  < A 201+100 ack 1 ts 111 0
+         .   > A 1+0 ack 401 ts 91 190
+         .   read 400",
+    );
+}
+
+#[test]
+fn what_is_older_than_the_gap_does_not_fill_it() {
+    stamped(
+        "10  < A 1+100 ack 1 ts 110 0
+         .   > A 1+0 ack 101
+         20  < A 301+100 ack 1 ts 112 0
+         .   > A 1+0 ack 101
+         91  < A 101+100 ack 1 ts 109 0
+         .   > A 1+0 ack 101
+         .   read 100
+         .   read-blocks",
+    );
+}
+
+#[test]
+fn an_old_acknowledgement_stays_old_beside_a_gap() {
+    stamped(
+        "10  write 100
+         .   > PA 1+100 ack 1
+         20  < A 201+100 ack 1 ts 112 0
+         .   > A 101+0 ack 1
+         30  < A 1+100 ack 1 ts 130 0
+         .   > A 101+0 ack 101
+         40  < A 101+0 ack 101 ts 120 10
+         .   > A 101+0 ack 101
+         210 > PA 1+100 ack 101 again",
+    );
+}
