@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tpa_tcp::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
 use tpa_tcp::{Chunk, Connection, Duration, Info, Instant, Keepalive, Params, SeqNum, State, reset_for};
 
-use super::observer::{ISN, Observer, PEER, ours, theirs};
+use super::observer::{ISN, OURS, Observer, PEER, THEIRS};
 use super::script::{Call, Device, Kind, Options, Place, Segment, Setup, Stamp, Step, Wait};
 
 const MSS: u16 = 1460;
@@ -13,8 +13,10 @@ const MSS: u16 = 1460;
 const BUFFER: usize = 2048;
 /// Segments after which a script is cut short, for time's sake.
 const MOST_SEGMENTS: u64 = 40_000;
-/// Reads that take all that was received.
-const MOST_READS: usize = 4;
+/// Bytes that one read takes at most.
+const MOST_READ: usize = 1 << 16;
+/// Reads that take all that was received, a receive buffer of several MiB.
+const MOST_READS: usize = 200;
 /// Timers that may run at one point in time, and in one wait.
 const MOST_TIMERS_AT_ONCE: u32 = 32;
 const MOST_TIMERS: u32 = 20_000;
@@ -31,6 +33,8 @@ pub struct Driver {
     written: u32,
     read: u32,
     segments: u64,
+    /// Where reads go.
+    buf: Vec<u8>,
 }
 
 impl Driver {
@@ -49,6 +53,7 @@ impl Driver {
             written: 0,
             read: 0,
             segments: 0,
+            buf: vec![0; MOST_READ],
         };
         let mut syn = TcpRepr {
             src_port: 1,
@@ -226,7 +231,7 @@ impl Driver {
         let first = first - self.seen.base.unwrap_or(self.seen.start);
         let chunk = (segment.payload_len > 0).then(|| {
             let mut buf = Vec::with_capacity(BUFFER.max(segment.payload_len));
-            buf.extend((0..segment.payload_len as u32).map(|at| theirs(first.wrapping_add(at))));
+            buf.extend_from_slice(THEIRS.at(first, segment.payload_len));
             let range = 0..buf.len();
             Chunk { buf, range }
         });
@@ -253,23 +258,22 @@ impl Driver {
     }
 
     fn write(&mut self, len: u16, urgent: bool) {
-        let data: Vec<u8> = (0..u32::from(len)).map(|at| ours(self.written + at)).collect();
+        let data = OURS.at(self.written, len.into());
         let connection = &mut self.connection;
-        if let Ok(taken) = if urgent { connection.send_urgent(&data) } else { connection.send(&data) } {
+        if let Ok(taken) = if urgent { connection.send_urgent(data) } else { connection.send(data) } {
             assert!(taken <= data.len());
             self.written += taken as u32;
         }
     }
 
     fn read(&mut self, len: usize) {
-        let mut buf = vec![0; len];
-        let mut peeked = vec![0; len.min(100)];
-        let count = self.connection.peek(0, &mut peeked);
-        let Ok(taken) = self.connection.recv(&mut buf) else { return };
-        assert!(peeked[..count].iter().zip(&buf[..taken]).all(|(peeked, read)| peeked == read));
-        for (at, &byte) in buf[..taken].iter().enumerate() {
-            assert_eq!(byte, theirs(self.read + at as u32), "wrong byte at {}", self.read + at as u32);
-        }
+        let buf = &mut self.buf[..len];
+        let mut peeked = [0; 100];
+        let count = self.connection.peek(0, &mut peeked[..len.min(100)]);
+        let Ok(taken) = self.connection.recv(buf) else { return };
+        let both = count.min(taken);
+        assert_eq!(peeked[..both], buf[..both]);
+        THEIRS.check(self.read, &buf[..taken]);
         self.read += taken as u32;
     }
 
@@ -391,9 +395,11 @@ impl Driver {
     /// everything: what was written must drain, and the window reopen.
     pub fn end_with_an_honest_peer(&mut self) {
         self.connection.set_cork(false);
-        // One read stops at an urgent byte.
         for _ in 0..MOST_READS {
-            self.read(1 << 20);
+            if self.connection.recv_queued() == 0 {
+                break;
+            }
+            self.read(MOST_READ);
         }
         assert_eq!(self.connection.recv_queued(), 0);
         self.transmit(Device::Ordinary);

@@ -1,6 +1,8 @@
 //! What a careful observer of the connection's segments knows, and what each
 //! of them must keep to.
 
+use std::sync::LazyLock;
+
 use tpa_tcp::wire::TcpFlags;
 use tpa_tcp::{SeqNum, Transmit};
 
@@ -8,15 +10,45 @@ use tpa_tcp::{SeqNum, Transmit};
 pub const ISN: SeqNum = SeqNum(u32::MAX - 5000);
 pub const PEER: SeqNum = SeqNum(u32::MAX - 9000);
 
-/// The byte at `offset` of the stream that the peer sends.
-pub fn theirs(offset: u32) -> u8 {
-    (offset ^ (offset >> 8)) as u8
+/// A stream of bytes in which each offset shows. It repeats itself so rarely that
+/// a wrong place shows, and is laid out in memory, so that whole segments are
+/// written and compared at once: byte by byte the instrumentation would take most
+/// of the time.
+pub struct Stream {
+    bytes: Vec<u8>,
 }
 
-/// The byte at `offset` of the stream that the program writes.
-pub fn ours(offset: u32) -> u8 {
-    (offset.wrapping_mul(7) ^ (offset >> 9)) as u8
+/// Length of the pattern.
+const PERIOD: usize = 1 << 17;
+/// Largest range that is asked for at once.
+const LARGEST: usize = 1 << 17;
+
+impl Stream {
+    fn new(byte: fn(u32) -> u8) -> Self {
+        Self { bytes: (0..(PERIOD + LARGEST) as u32).map(|offset| byte(offset % PERIOD as u32)).collect() }
+    }
+
+    /// The bytes at `offset` and behind it.
+    pub fn at(&self, offset: u32, len: usize) -> &[u8] {
+        &self.bytes[offset as usize % PERIOD..][..len]
+    }
+
+    /// Compares the bytes at `offset` and behind it.
+    pub fn check(&self, offset: u32, bytes: &[u8]) {
+        if bytes != self.at(offset, bytes.len()) {
+            let right = self.at(offset, bytes.len());
+            let wrong = bytes.iter().zip(right).take_while(|(found, right)| found == right).count();
+            panic!("wrong byte at {offset} + {wrong}");
+        }
+    }
 }
+
+/// The stream that the peer sends.
+pub static THEIRS: LazyLock<Stream> = LazyLock::new(|| Stream::new(|offset| (offset ^ (offset >> 8)) as u8));
+
+/// The stream that the program writes.
+pub static OURS: LazyLock<Stream> =
+    LazyLock::new(|| Stream::new(|offset| (offset.wrapping_mul(7) ^ (offset >> 9)) as u8));
 
 /// What the segments so far have told.
 #[derive(Debug)]
@@ -75,9 +107,8 @@ impl Observer {
         assert!(segment.seq.le(self.sent), "a gap before {}", segment.seq);
         let (first, second) = segment.payload;
         let offset = segment.seq - (ISN + 1);
-        for (at, &byte) in first.iter().chain(second).enumerate() {
-            assert_eq!(byte, ours(offset + at as u32), "wrong byte at {offset} + {at}");
-        }
+        OURS.check(offset, first);
+        OURS.check(offset.wrapping_add(first.len() as u32), second);
         self.sent = self.sent.max(end);
     }
 
