@@ -52,7 +52,8 @@ pub unsafe fn read(address: *const sockaddr, length: socklen_t) -> Given {
 }
 
 /// Writes an address as getsockname(2) does: as much as there is room for, and
-/// the full length. `mapped`: as an IPv4-mapped IPv6 address.
+/// the full length. `v6`: for an `AF_INET6` socket, an IPv4 address as an
+/// IPv4-mapped one.
 ///
 /// # Errors
 ///
@@ -65,19 +66,24 @@ pub unsafe fn read(address: *const sockaddr, length: socklen_t) -> Given {
 pub unsafe fn write(
     address: *mut sockaddr,
     room: *mut socklen_t,
-    value: SocketAddrV4,
-    mapped: bool,
+    value: SocketAddr,
+    v6: bool,
 ) -> Result<(), Errno> {
     // SAFETY: the caller's promise.
     let given = unsafe { memory::read(room) }?;
     if (given as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    let (v4, v6) = (in_of(value), in6_of(value));
-    let (source, length) = if mapped {
-        ((&raw const v6).cast::<u8>(), size_of::<sockaddr_in6>())
-    } else {
-        ((&raw const v4).cast::<u8>(), size_of::<sockaddr_in>())
+    let (in4, in6);
+    let (source, length) = match value {
+        SocketAddr::V4(value) if !v6 => {
+            in4 = in_of(value);
+            ((&raw const in4).cast::<u8>(), size_of::<sockaddr_in>())
+        }
+        _ => {
+            in6 = in6_of(value);
+            ((&raw const in6).cast::<u8>(), size_of::<sockaddr_in6>())
+        }
     };
     let count = length.min(given as usize);
     if !memory::is_possible(address.cast(), count) {
@@ -98,12 +104,16 @@ fn in_of(address: SocketAddrV4) -> sockaddr_in {
     }
 }
 
-fn in6_of(address: SocketAddrV4) -> sockaddr_in6 {
+fn in6_of(address: SocketAddr) -> sockaddr_in6 {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
     sockaddr_in6 {
         sin6_family: libc::AF_INET6 as libc::sa_family_t,
         sin6_port: address.port().to_be(),
         sin6_flowinfo: 0,
-        sin6_addr: libc::in6_addr { s6_addr: address.ip().to_ipv6_mapped().octets() },
+        sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
         sin6_scope_id: 0,
     }
 }
@@ -132,14 +142,6 @@ pub fn of_listener(fd: RawFd) -> Option<SocketAddr> {
     Some(SocketAddr::new(local.ip().to_canonical(), local.port()))
 }
 
-/// The IPv4 address behind an address: its own, or the mapped one.
-pub fn as_v4(address: SocketAddr) -> Option<SocketAddrV4> {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, address.port())),
-        IpAddr::V6(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +155,7 @@ mod tests {
         let mut storage: sockaddr_storage = unsafe { std::mem::zeroed() };
         let mut length = room;
         // SAFETY: room for any address.
-        unsafe { write((&raw mut storage).cast(), &raw mut length, ADDRESS, mapped) }.unwrap();
+        unsafe { write((&raw mut storage).cast(), &raw mut length, ADDRESS.into(), mapped) }.unwrap();
         (storage, length)
     }
 
@@ -163,7 +165,11 @@ mod tests {
             let (storage, length) = written(128, mapped);
             // SAFETY: just written.
             let Given::Ip(address) = (unsafe { read((&raw const storage).cast(), length) }) else { panic!() };
-            assert_eq!((as_v4(address), address.is_ipv6()), (Some(ADDRESS), mapped));
+            assert_eq!(
+                (address.ip().to_canonical(), address.port()),
+                ((*ADDRESS.ip()).into(), ADDRESS.port())
+            );
+            assert_eq!(address.is_ipv6(), mapped);
         }
     }
 
@@ -191,12 +197,12 @@ mod tests {
     fn null_pointers_and_negative_lengths_are_errors() {
         let mut length: socklen_t = 16;
         // SAFETY: null is allowed.
-        let null = unsafe { write(std::ptr::null_mut(), &raw mut length, ADDRESS, false) };
+        let null = unsafe { write(std::ptr::null_mut(), &raw mut length, ADDRESS.into(), false) };
         assert_eq!(null, Err(Errno::EFAULT));
         let mut byte = 0_u8;
         length = -1_i32 as socklen_t;
         // SAFETY: nothing is written for a negative length.
-        let negative = unsafe { write((&raw mut byte).cast(), &raw mut length, ADDRESS, false) };
+        let negative = unsafe { write((&raw mut byte).cast(), &raw mut length, ADDRESS.into(), false) };
         assert_eq!(negative, Err(Errno::EINVAL));
     }
 

@@ -2,7 +2,7 @@
 //! device come from the stack, those over loopback and other interfaces from
 //! the kernel's listener that stays behind the same number.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -185,7 +185,7 @@ impl Accept {
         Ok(fd as usize)
     }
 
-    fn tell_peer(&self, peer: SocketAddrV4) -> Result<(), Errno> {
+    fn tell_peer(&self, peer: SocketAddr) -> Result<(), Errno> {
         if self.peer.address.is_null() {
             return Ok(());
         }

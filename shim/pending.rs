@@ -4,7 +4,7 @@
 //! first and fork later, and it is the child that serves. The stack starts when
 //! somebody accepts from, or waits for, such a listener; then all of them move.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -101,11 +101,13 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
     let Some(local) = address::of_listener(fd) else { return Ok(Slot::KERNEL) };
     let decline =
         |why: &str, errno| settings.decline(Purpose::Listen(local), why, errno).map(|()| Slot::KERNEL);
-    let Some(local_v4) = address::as_v4(local) else { return decline("IPv6", Errno::EAFNOSUPPORT) };
-    if !stack.serves(*local_v4.ip()) {
+    if local.is_ipv6() {
+        return decline("IPv6", Errno::EAFNOSUPPORT);
+    }
+    if !stack.serves(local.ip()) {
         return decline("the device does not have this address", Errno::EADDRNOTAVAIL);
     }
-    match listen(fd, stack, local_v4, backlog) {
+    match listen(fd, stack, local, backlog) {
         Ok(slot) => {
             log::info!("listener on {local} is accelerated on {}", stack.device());
             Ok(slot)
@@ -114,7 +116,7 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
     }
 }
 
-fn listen(fd: RawFd, stack: &Stack, local: SocketAddrV4, backlog: u32) -> Result<Slot, Errno> {
+fn listen(fd: RawFd, stack: &Stack, local: SocketAddr, backlog: u32) -> Result<Slot, Errno> {
     let mapped = address::of_kernel_socket(fd).is_some_and(|address| address.is_ipv6());
     let options = options::of_kernel_socket(fd, Slot::KERNEL);
     let handle = stack.home().lock().listen(local, backlog, options)?;

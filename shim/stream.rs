@@ -1,7 +1,7 @@
 //! A connection of the stack behind a descriptor number: connect, shutdown,
 //! addresses, close.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -191,7 +191,7 @@ impl Stream {
     /// # Errors
     ///
     /// The stack's.
-    pub fn local_address(&self) -> Result<SocketAddrV4, Errno> {
+    pub fn local_address(&self) -> Result<SocketAddr, Errno> {
         self.worker()?.lock().local_addr(self.handle)
     }
 
@@ -200,7 +200,7 @@ impl Stream {
     /// # Errors
     ///
     /// `ENOTCONN`.
-    pub fn peer_address(&self) -> Result<SocketAddrV4, Errno> {
+    pub fn peer_address(&self) -> Result<SocketAddr, Errno> {
         self.worker()?.lock().peer_addr(self.handle)
     }
 
@@ -224,12 +224,14 @@ impl Stream {
 pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
     let Given::Ip(remote) = given else { return None };
     let settings = start::settings()?;
-    let canonical = address::as_v4(remote).map_or(remote, SocketAddr::V4);
+    let canonical = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     if !table::covers(fd) || !settings.wants_connection(canonical) || !options::is_tcp(fd) {
         return None;
     }
-    let remote_v4 = address::as_v4(remote)?;
-    match open(fd, settings, remote_v4, remote.is_ipv6()) {
+    if canonical.is_ipv6() {
+        return None;
+    }
+    match open(fd, settings, canonical, remote.is_ipv6()) {
         Ok(Some(stream)) if stream.is_nonblocking() => Some(Err(Errno::EINPROGRESS)),
         Ok(Some(stream)) => Some(stream.await_connection(Errno::EINPROGRESS)),
         Ok(None) => None,
@@ -238,16 +240,15 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
 }
 
 /// Moves a kernel socket to the stack, which sends the SYN.
-fn open(fd: RawFd, settings: &Settings, remote: SocketAddrV4, mapped: bool) -> Result<Option<Stream>, Errno> {
-    let decline =
-        |why: &str, errno| settings.decline(Purpose::Connect(remote.into()), why, errno).map(|()| None);
-    let Some(stack) = start::stack(Purpose::Connect(remote.into()))? else { return Ok(None) };
-    if !stack.reaches(*remote.ip()) {
+fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Result<Option<Stream>, Errno> {
+    let decline = |why: &str, errno| settings.decline(Purpose::Connect(remote), why, errno).map(|()| None);
+    let Some(stack) = start::stack(Purpose::Connect(remote))? else { return Ok(None) };
+    if !stack.reaches(remote.ip()) {
         return decline("the device does not lead there", Errno::ENETUNREACH);
     }
     let before = table::slot(fd);
     let socket_options = options::of_kernel_socket(fd, before);
-    let local = address::of_kernel_socket(fd).and_then(address::as_v4).filter(|local| local.port() != 0);
+    let local = address::of_kernel_socket(fd).filter(|local| local.port() != 0);
     let numbers = table::numbers_like(fd, before);
     numbers.iter().try_for_each(|&number| adopt_flags(number, mapped))?;
     let opened = stack.home().lock().connect(local, remote, socket_options);

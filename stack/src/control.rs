@@ -67,7 +67,7 @@ fn run(stack: &'static Stack) {
                 None
             }
         },
-        Network::Own { .. } => None,
+        Network::Own(_) => None,
     };
     let mut control = Control {
         stack,

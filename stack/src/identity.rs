@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::RwLock;
 
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
 use crate::device::Steering;
 use crate::host;
@@ -13,28 +13,32 @@ use crate::host;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
     /// Our address on that path.
-    pub source: Ipv4Addr,
+    pub source: IpAddress,
     /// Neighbour to send to: the destination itself or a gateway.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddress,
+}
+
+/// An address of the configuration's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// Our address.
+    pub address: IpAddress,
+    /// Length of the prefix that is on the link.
+    pub prefix: u8,
+    /// Gateway for everything else of its family.
+    pub gateway: Option<IpAddress>,
 }
 
 /// How addresses and routes are known.
 pub enum Network {
     /// The configuration gave the device its own; the kernel has no part in it.
-    Own {
-        /// Our address.
-        address: Ipv4Addr,
-        /// Length of the prefix that is on the link.
-        prefix: u8,
-        /// Gateway for everything else.
-        gateway: Option<Ipv4Addr>,
-    },
+    Own(Vec<OwnAddress>),
     /// The kernel's interface, shared with us.
     Kernel {
         /// Its number.
         ifindex: u32,
         /// Its addresses at present.
-        addresses: RwLock<Vec<Ipv4Addr>>,
+        addresses: RwLock<Vec<IpAddress>>,
     },
 }
 
@@ -50,25 +54,33 @@ pub struct Identity {
     pub steering: Option<Box<dyn Steering>>,
 }
 
-fn in_prefix(a: Ipv4Addr, b: Ipv4Addr, prefix: u8) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    a.to_bits() & mask == b.to_bits() & mask
-}
-
 /// Whether `remote` is the broadcast address of the link, in either form (RFC
 /// 1122 3.2.1.3).
-fn is_broadcast_of(remote: Ipv4Addr, own: Ipv4Addr, prefix: u8) -> bool {
-    let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
-    prefix < 31
-        && in_prefix(own, remote, prefix)
+fn is_broadcast_of(remote: Ipv4Addr, own: &OwnAddress) -> bool {
+    let host = u32::MAX.checked_shr(own.prefix.into()).unwrap_or(0);
+    own.prefix < 31
+        && own.address.agrees_with(remote.into(), own.prefix)
         && matches!(remote.to_bits() & host, bits if bits == host || bits == 0)
+}
+
+/// The path by addresses of our own: on the link, or by a gateway.
+fn own_path(own: &[OwnAddress], remote: IpAddress) -> Option<Path> {
+    if remote.to_v4().is_some_and(|remote| own.iter().any(|own| is_broadcast_of(remote, own))) {
+        return None;
+    }
+    let on_link = own.iter().find(|own| own.address.agrees_with(remote, own.prefix));
+    if let Some(own) = on_link {
+        return Some(Path { source: own.address, next_hop: remote });
+    }
+    let beyond = own.iter().filter(|own| own.address.is_like(remote));
+    beyond.filter_map(|own| Some(Path { source: own.address, next_hop: own.gateway? })).next()
 }
 
 impl Identity {
     /// Whether the stack answers for this address.
-    pub fn owns(&self, address: Ipv4Addr) -> bool {
+    pub fn owns(&self, address: IpAddress) -> bool {
         match &self.network {
-            Network::Own { address: own, .. } => *own == address,
+            Network::Own(own) => own.iter().any(|own| own.address == address),
             Network::Kernel { addresses, .. } => {
                 addresses.read().is_ok_and(|addresses| addresses.contains(&address))
             }
@@ -77,7 +89,7 @@ impl Identity {
 
     /// Whether a socket bound to this address can be served; the unspecified
     /// address stands for all.
-    pub fn serves(&self, address: Ipv4Addr) -> bool {
+    pub fn serves(&self, address: IpAddress) -> bool {
         address.is_unspecified() || self.owns(address)
     }
 
@@ -87,27 +99,17 @@ impl Identity {
     ///
     /// `ENETUNREACH` when the destination is not reached over this device or is
     /// one of our own addresses, or what the kernel says of the route.
-    pub fn path_to(&self, remote: Ipv4Addr) -> io::Result<Path> {
+    pub fn path_to(&self, remote: IpAddress) -> io::Result<Path> {
         let unreachable = || io::Error::from_raw_os_error(libc::ENETUNREACH);
         if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
             return Err(unreachable());
         }
         // RFC 9293 3.9.2.3 (MUST-46), with connect(2)'s error.
-        if remote.is_multicast() || remote.is_broadcast() {
+        if remote.is_multicast() || remote.to_v4().is_some_and(|remote| remote.is_broadcast()) {
             return Err(unreachable());
         }
         match &self.network {
-            Network::Own { address, prefix, .. } if is_broadcast_of(remote, *address, *prefix) => {
-                Err(unreachable())
-            }
-            Network::Own { address, prefix, gateway } => {
-                let next_hop = if in_prefix(*address, remote, *prefix) {
-                    remote
-                } else {
-                    gateway.ok_or_else(unreachable)?
-                };
-                Ok(Path { source: *address, next_hop })
-            }
+            Network::Own(own) => own_path(own, remote).ok_or_else(unreachable),
             Network::Kernel { ifindex, .. } => {
                 let route =
                     host::route_to(remote).map_err(|error| io::Error::from_raw_os_error(error.errno()))?;
@@ -129,34 +131,38 @@ impl Identity {
 mod tests {
     use super::*;
 
-    fn own(gateway: Option<Ipv4Addr>) -> Identity {
+    fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddress {
+        Ipv4Addr::new(a, b, c, d).into()
+    }
+
+    fn own(gateway: Option<IpAddress>) -> Identity {
         Identity {
             mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
             mtu: 1500,
-            network: Network::Own { address: Ipv4Addr::new(192, 168, 7, 1), prefix: 24, gateway },
+            network: Network::Own(vec![OwnAddress { address: v4(192, 168, 7, 1), prefix: 24, gateway }]),
             steering: None,
         }
     }
 
     #[test]
     fn a_destination_on_the_link_is_its_own_next_hop_and_others_go_by_the_gateway() {
-        let near = Ipv4Addr::new(192, 168, 7, 9);
-        let far = Ipv4Addr::new(10, 1, 1, 1);
-        let gateway = Ipv4Addr::new(192, 168, 7, 254);
+        let near = v4(192, 168, 7, 9);
+        let far = v4(10, 1, 1, 1);
+        let gateway = v4(192, 168, 7, 254);
         assert_eq!(own(None).path_to(near).unwrap().next_hop, near);
         assert!(own(None).path_to(far).is_err());
         assert_eq!(own(Some(gateway)).path_to(far).unwrap().next_hop, gateway);
-        assert!(own(None).path_to(Ipv4Addr::new(192, 168, 7, 1)).is_err());
+        assert!(own(None).path_to(v4(192, 168, 7, 1)).is_err());
     }
 
     #[test]
     fn nobody_connects_to_many() {
         // RFC 9293 MUST-46.
-        for many in
+        for [a, b, c, d] in
             [[224, 0, 0, 1], [239, 1, 1, 1], [255, 255, 255, 255], [192, 168, 7, 255], [192, 168, 7, 0]]
         {
-            let error = own(Some(Ipv4Addr::new(192, 168, 7, 254))).path_to(many.into()).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH), "{many:?}");
+            let error = own(Some(v4(192, 168, 7, 254))).path_to(v4(a, b, c, d)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH), "{a}.{b}.{c}.{d}");
         }
     }
 

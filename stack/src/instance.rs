@@ -1,6 +1,6 @@
 //! The process's one stack: its device, its workers, its control thread.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -16,7 +16,7 @@ use crate::counters::CounterFile;
 use crate::device;
 use crate::faults::FaultSwitch;
 use crate::handle::Handle;
-use crate::identity::{Identity, Network};
+use crate::identity::{Identity, Network, OwnAddress};
 use crate::ports::PortBlocks;
 use crate::worker::{Parts, Settings, Worker};
 use crate::{control, fork, host, privilege};
@@ -91,7 +91,12 @@ impl Stack {
         let Some(info) = info else { return Err(StartError::new("the device has no queue")) };
         let network = match (config.address, opened.ifindex) {
             (Some(own), _) => {
-                Network::Own { address: own.address(), prefix: own.prefix_len(), gateway: config.gateway }
+                let gateway = config.gateway.map(Into::into);
+                Network::Own(vec![OwnAddress {
+                    address: own.address().into(),
+                    prefix: own.prefix_len(),
+                    gateway,
+                }])
             }
             (None, Some(ifindex)) => Network::Kernel { ifindex, addresses: Default::default() },
             (None, None) => {
@@ -170,13 +175,13 @@ impl Stack {
 
     /// Whether a listener on this address can be served; the unspecified
     /// address stands for all of the device's.
-    pub fn serves(&self, local: Ipv4Addr) -> bool {
-        self.identity.serves(local)
+    pub fn serves(&self, local: IpAddr) -> bool {
+        self.identity.serves(local.into())
     }
 
     /// Whether this peer is reached over the device.
-    pub fn reaches(&self, remote: Ipv4Addr) -> bool {
-        self.identity.path_to(remote).is_ok()
+    pub fn reaches(&self, remote: IpAddr) -> bool {
+        self.identity.path_to(remote.into()).is_ok()
     }
 
     /// Name of the device, for logs.

@@ -6,11 +6,9 @@
 //!
 //! [`DeviceInfo::own_neighbours`]: crate::device::DeviceInfo::own_neighbours
 
-use std::net::Ipv4Addr;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{EthernetAddress, IpAddress};
 use tpa_tcp::{Duration, Instant};
 
 /// Time between two requests for the same neighbour (RFC 1122 2.3.2.1: at most
@@ -45,7 +43,7 @@ pub enum Resolution {
 /// The neighbour table of one worker.
 #[derive(Default)]
 pub struct Neighbours {
-    table: HashMap<Ipv4Addr, Entry, RandomState>,
+    table: HashMap<IpAddress, Entry, RandomState>,
     /// The earliest `retry_at`, or one that has been answered meanwhile.
     due: Option<Instant>,
 }
@@ -53,7 +51,7 @@ pub struct Neighbours {
 impl Neighbours {
     /// Looks a neighbour up for a stream; unless known, the stream is noted
     /// and comes back from [`Neighbours::learn`].
-    pub fn resolve(&mut self, address: Ipv4Addr, stream: u32, now: Instant) -> Resolution {
+    pub fn resolve(&mut self, address: IpAddress, stream: u32, now: Instant) -> Resolution {
         if self.table.len() >= CAPACITY && !self.table.contains_key(&address) {
             self.evict();
         }
@@ -82,7 +80,7 @@ impl Neighbours {
     }
 
     /// A neighbour told its address. Returns the streams that waited.
-    pub fn learn(&mut self, address: Ipv4Addr, mac: EthernetAddress) -> Vec<u32> {
+    pub fn learn(&mut self, address: IpAddress, mac: EthernetAddress) -> Vec<u32> {
         if self.table.len() >= CAPACITY && !self.table.contains_key(&address) {
             self.evict();
         }
@@ -93,12 +91,12 @@ impl Neighbours {
     }
 
     /// Takes a new address of a neighbour that we know already, or have asked.
-    pub fn refresh(&mut self, address: Ipv4Addr, mac: EthernetAddress) -> Vec<u32> {
+    pub fn refresh(&mut self, address: IpAddress, mac: EthernetAddress) -> Vec<u32> {
         if self.table.contains_key(&address) { self.learn(address, mac) } else { Vec::new() }
     }
 
     /// Forgets a neighbour's address, so that it is asked again.
-    pub fn forget(&mut self, address: Ipv4Addr) {
+    pub fn forget(&mut self, address: IpAddress) {
         if let Some(entry) = self.table.get_mut(&address) {
             entry.mac = None;
         }
@@ -112,7 +110,7 @@ impl Neighbours {
 
     /// Calls `ask` for each neighbour that is to be asked again, and returns
     /// the streams of those that have not answered in time.
-    pub fn overdue(&mut self, now: Instant, mut ask: impl FnMut(Ipv4Addr)) -> Vec<(Ipv4Addr, Vec<u32>)> {
+    pub fn overdue(&mut self, now: Instant, mut ask: impl FnMut(IpAddress)) -> Vec<(IpAddress, Vec<u32>)> {
         let mut unreachable = Vec::new();
         for (address, entry) in &mut self.table {
             if entry.retry_at.is_none_or(|at| at > now) {
@@ -136,7 +134,7 @@ impl Neighbours {
 mod tests {
     use super::*;
 
-    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const PEER: IpAddress = IpAddress::from_v4(std::net::Ipv4Addr::new(10, 0, 0, 2));
     const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
 
     fn at(seconds: u64) -> Instant {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dpdk_sys::eal::{self, EalConfig};
 use dpdk_sys::{FlowRule, Layout, Pool, Port, PortConfig, Queue};
+use tpa_tcp::wire::IpAddress;
 
 use crate::device::dpdk::{DpdkPort, Signal};
 use crate::device::wanted::{Wanted, check_block};
@@ -146,16 +147,17 @@ impl fmt::Debug for FlowSteering {
     }
 }
 
-/// The rules that say what is wanted.
+/// The rules that say what is wanted. Rules are for IPv4; IPv6 stays with the kernel.
 fn matches(wanted: &Wanted) -> Vec<Match> {
-    let listeners = wanted.listeners().into_keys().map(|(address, port)| (address, port, u16::MAX));
-    let block =
-        |&first: &u16| wanted.addresses().iter().map(move |&address| (address, first, !(PORT_BLOCK - 1)));
+    let listeners = wanted.listeners().into_keys();
+    let listeners = listeners.filter_map(|(address, port)| Some((address.to_v4()?, port, u16::MAX)));
+    let addresses = || wanted.addresses().iter().filter_map(|address| address.to_v4());
+    let block = |&first: &u16| addresses().map(move |address| (address, first, !(PORT_BLOCK - 1)));
     listeners.chain(wanted.blocks().iter().flat_map(block)).collect()
 }
 
 impl FlowSteering {
-    fn new(queues: &[Queue], addresses: Vec<Ipv4Addr>) -> Option<Self> {
+    fn new(queues: &[Queue], addresses: Vec<IpAddress>) -> Option<Self> {
         let port = Arc::clone(queues.first()?.port());
         let queues = queues.iter().map(Queue::id).collect();
         let state = Mutex::new(State { wanted: Wanted::new(addresses), rules: BTreeMap::new() });
@@ -206,11 +208,11 @@ impl Drop for FlowSteering {
 }
 
 impl Steering for FlowSteering {
-    fn add_listener(&self, address: Ipv4Addr, port: u16) -> io::Result<()> {
+    fn add_listener(&self, address: IpAddress, port: u16) -> io::Result<()> {
         self.change(|wanted| wanted.add_listener(address, port))
     }
 
-    fn remove_listener(&self, address: Ipv4Addr, port: u16) -> io::Result<()> {
+    fn remove_listener(&self, address: IpAddress, port: u16) -> io::Result<()> {
         self.change(|wanted| wanted.remove_listener(address, port))
     }
 
@@ -223,7 +225,7 @@ impl Steering for FlowSteering {
         self.change(|wanted| wanted.remove_block(first))
     }
 
-    fn set_local_addresses(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    fn set_local_addresses(&self, addresses: &[IpAddress]) -> io::Result<()> {
         self.change(|wanted| wanted.set_addresses(addresses))
     }
 }
@@ -236,10 +238,10 @@ mod tests {
 
     #[test]
     fn a_block_is_one_rule_with_a_mask_and_a_former_listener_keeps_its_rule() {
-        let mut wanted = Wanted::new(vec![ONE]);
+        let mut wanted = Wanted::new(vec![ONE.into()]);
         wanted.add_block(640);
-        wanted.add_listener(Ipv4Addr::UNSPECIFIED, 80);
-        wanted.remove_listener(Ipv4Addr::UNSPECIFIED, 80);
+        wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
+        wanted.remove_listener(IpAddress::V4_UNSPECIFIED, 80);
         assert_eq!(matches(&wanted), [(ONE, 80, 0xffff), (ONE, 640, 0xffc0)]);
     }
 

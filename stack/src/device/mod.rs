@@ -18,10 +18,11 @@ pub mod memif;
 pub mod mlx5;
 pub(crate) mod wanted;
 
-use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 
 use arrayvec::ArrayVec;
+
+use tpa_tcp::wire::IpAddress;
 
 use crate::packet::Packet;
 
@@ -138,10 +139,10 @@ pub trait Device: Send {
 pub trait Steering: Send + Sync {
     /// Starts to steer new connections to this local port (and address, when
     /// not unspecified) to us.
-    fn add_listener(&self, address: Ipv4Addr, port: u16) -> std::io::Result<()>;
+    fn add_listener(&self, address: IpAddress, port: u16) -> std::io::Result<()>;
 
     /// Ends it. Flows that stand stay ours.
-    fn remove_listener(&self, address: Ipv4Addr, port: u16) -> std::io::Result<()>;
+    fn remove_listener(&self, address: IpAddress, port: u16) -> std::io::Result<()>;
 
     /// Starts to steer the aligned block of [`PORT_BLOCK`] local ports at
     /// `first` to us: for outgoing connections.
@@ -152,7 +153,7 @@ pub trait Steering: Send + Sync {
 
     /// The addresses that are ours on the interface; called at the start and
     /// whenever they change.
-    fn set_local_addresses(&self, addresses: &[Ipv4Addr]) -> std::io::Result<()>;
+    fn set_local_addresses(&self, addresses: &[IpAddress]) -> std::io::Result<()>;
 }
 
 /// Ports per steering block for outgoing connections; aligned.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use dpdk_sys::eal::{EalConfig, Hugepages};
+use tpa_tcp::wire::IpAddress;
 
 use crate::config::{self, Config, DeviceSpec, InterfaceName, MemifRole};
 use crate::device::{Opened, af_packet, af_xdp, memif, mlx5};
@@ -55,7 +56,7 @@ fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, S
         queues: config.af_xdp.queues,
         ring_size: config.af_xdp.ring_size as u16,
         zero_copy: config.af_xdp.zero_copy == config::ZeroCopy::Auto,
-        own_addresses: config.address.iter().map(|own| own.address()).collect(),
+        own_addresses: config.address.iter().map(|own| own.address().into()).collect(),
         eal: eal_config(config),
     };
     af_xdp::open(interface, &options, WORKERS).map_err(StartError::new)
@@ -92,16 +93,16 @@ fn interface(name: &Option<InterfaceName>, purpose: Purpose) -> Result<host::Int
     }
 }
 
-fn v4(address: IpAddr) -> Result<Ipv4Addr, StartError> {
+fn v4(address: IpAddr) -> Result<IpAddress, StartError> {
     match address {
-        IpAddr::V4(address) => Ok(address),
+        IpAddr::V4(address) => Ok(address.into()),
         IpAddr::V6(address) => Err(StartError(format!("IPv6 ({address}) is not accelerated yet"))),
     }
 }
 
 /// For a wildcard listener: the only interface with an address, or the one of
 /// the default route.
-fn interface_for_listener(address: Ipv4Addr) -> Result<host::Interface, StartError> {
+fn interface_for_listener(address: IpAddress) -> Result<host::Interface, StartError> {
     if !address.is_unspecified() {
         return host::interface_with_address(address).map_err(StartError::new);
     }
@@ -117,7 +118,7 @@ fn interface_for_listener(address: Ipv4Addr) -> Result<host::Interface, StartErr
         1 => Ok(candidates.remove(0)),
         _ => {
             // Any address outside: only the default route matches it.
-            let route = host::route_to(Ipv4Addr::new(192, 0, 2, 1)).ok();
+            let route = host::route_to(Ipv4Addr::new(192, 0, 2, 1).into()).ok();
             let default = route.and_then(|route| candidates.iter().position(|i| i.index == route.ifindex));
             let names: Vec<&str> = candidates.iter().map(|interface| interface.name.as_str()).collect();
             match default {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+
+use tpa_tcp::wire::IpAddress;
 
 use crate::device::PORT_BLOCK;
 
@@ -18,23 +19,23 @@ pub(crate) enum Listening {
 /// Addresses, listeners and port blocks that are the stack's.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
-    addresses: Vec<Ipv4Addr>,
+    addresses: Vec<IpAddress>,
     /// By address, perhaps unspecified, and port.
-    listeners: BTreeMap<(Ipv4Addr, u16), Listening>,
+    listeners: BTreeMap<(IpAddress, u16), Listening>,
     blocks: Vec<u16>,
 }
 
 impl Wanted {
     /// Nothing but these addresses.
-    pub(crate) fn new(addresses: Vec<Ipv4Addr>) -> Self {
+    pub(crate) fn new(addresses: Vec<IpAddress>) -> Self {
         Self { addresses, ..Self::default() }
     }
 
-    pub(crate) fn add_listener(&mut self, address: Ipv4Addr, port: u16) {
+    pub(crate) fn add_listener(&mut self, address: IpAddress, port: u16) {
         self.listeners.insert((address, port), Listening::Now);
     }
 
-    pub(crate) fn remove_listener(&mut self, address: Ipv4Addr, port: u16) {
+    pub(crate) fn remove_listener(&mut self, address: IpAddress, port: u16) {
         self.listeners.entry((address, port)).and_modify(|listening| *listening = Listening::Before);
     }
 
@@ -46,11 +47,11 @@ impl Wanted {
         self.blocks.retain(|&block| block != first);
     }
 
-    pub(crate) fn set_addresses(&mut self, addresses: &[Ipv4Addr]) {
+    pub(crate) fn set_addresses(&mut self, addresses: &[IpAddress]) {
         self.addresses = addresses.to_vec();
     }
 
-    pub(crate) fn addresses(&self) -> &[Ipv4Addr] {
+    pub(crate) fn addresses(&self) -> &[IpAddress] {
         &self.addresses
     }
 
@@ -61,11 +62,12 @@ impl Wanted {
 
     /// Listeners with their addresses spelled out. One on an address of its own
     /// comes after, and overrides, one on all.
-    pub(crate) fn listeners(&self) -> BTreeMap<(Ipv4Addr, u16), Listening> {
+    pub(crate) fn listeners(&self) -> BTreeMap<(IpAddress, u16), Listening> {
         let spelled = self.listeners.iter().flat_map(|((address, port), &listening)| {
-            let all =
-                if address.is_unspecified() { &self.addresses[..] } else { std::slice::from_ref(address) };
-            all.iter().map(move |&address| ((address, *port), listening))
+            let spelled: &[IpAddress] =
+                if address.is_unspecified() { &self.addresses } else { std::slice::from_ref(address) };
+            let of_family = spelled.iter().filter(|other| other.is_like(*address));
+            of_family.map(move |&address| ((address, *port), listening))
         });
         spelled.collect()
     }
@@ -79,14 +81,15 @@ pub(crate) fn check_block(first: u16) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    const ONE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const ONE: IpAddress = IpAddress::from_v4(Ipv4Addr::new(10, 0, 0, 1));
+    const TWO: IpAddress = IpAddress::from_v4(Ipv4Addr::new(10, 0, 0, 2));
 
     #[test]
     fn a_listener_on_all_addresses_is_one_on_each() {
         let mut wanted = Wanted::new(vec![ONE]);
-        wanted.add_listener(Ipv4Addr::UNSPECIFIED, 80);
+        wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
         wanted.set_addresses(&[ONE, TWO]);
         let listeners: Vec<_> = wanted.listeners().into_iter().collect();
         assert_eq!(listeners, [((ONE, 80), Listening::Now), ((TWO, 80), Listening::Now)]);
@@ -96,8 +99,8 @@ mod tests {
     fn a_listener_on_one_address_overrides_one_on_all() {
         let mut wanted = Wanted::new(vec![ONE, TWO]);
         wanted.add_listener(TWO, 80);
-        wanted.add_listener(Ipv4Addr::UNSPECIFIED, 80);
-        wanted.remove_listener(Ipv4Addr::UNSPECIFIED, 80);
+        wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
+        wanted.remove_listener(IpAddress::V4_UNSPECIFIED, 80);
         let listeners: Vec<_> = wanted.listeners().into_iter().collect();
         assert_eq!(listeners, [((ONE, 80), Listening::Before), ((TWO, 80), Listening::Now)]);
     }

@@ -3,9 +3,10 @@
 //! Newer kernels add and enlarge attributes. Only what we look for is decoded,
 //! so that the rest can be anything.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::NlasIterator;
+use tpa_tcp::wire::IpAddress;
 
 /// The attributes that follow a message's header.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +39,11 @@ impl<'a> Attributes<'a> {
         Some(u32::from_ne_bytes(self.find(kind)?.try_into().ok()?))
     }
 
-    /// An IPv4 address.
-    pub(super) fn ipv4(self, kind: u16) -> Option<Ipv4Addr> {
-        let bytes: [u8; 4] = self.find(kind)?.try_into().ok()?;
-        Some(Ipv4Addr::from(bytes))
+    /// An IPv4 or IPv6 address; its length tells which.
+    pub(super) fn ip(self, kind: u16) -> Option<IpAddress> {
+        let bytes = self.find(kind)?;
+        let v4 = <[u8; 4]>::try_from(bytes).map(|bytes| Ipv4Addr::from(bytes).into());
+        v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| Ipv6Addr::from(bytes).into())).ok()
     }
 
     /// An Ethernet address.
@@ -71,7 +73,7 @@ mod tests {
         let attributes = Attributes::after(&BYTES, 0);
         assert_eq!(attributes.u32(4), Some(1500u32.to_le()));
         assert_eq!(attributes.string(3).as_deref(), Some("e0"));
-        assert_eq!(attributes.ipv4(2), Some(Ipv4Addr::new(10, 1, 2, 3)));
+        assert_eq!(attributes.ip(2), Some(Ipv4Addr::new(10, 1, 2, 3).into()));
         assert!(!attributes.has(9));
     }
 
@@ -80,7 +82,7 @@ mod tests {
         assert_eq!(Attributes::after(&BYTES, 0).mac(4), None);
         assert_eq!(Attributes::after(&BYTES, 0).u32(3), None);
         for cut in 0..BYTES.len() {
-            assert_eq!(Attributes::after(&BYTES[..cut], 0).ipv4(2), None);
+            assert_eq!(Attributes::after(&BYTES[..cut], 0).ip(2), None);
         }
         assert!(!Attributes::after(&BYTES, 100).has(4));
     }

@@ -1,7 +1,6 @@
 //! Network interfaces and their IPv4 addresses.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use libc::{
@@ -12,6 +11,7 @@ use netlink_packet_core::Emitable;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressHeader, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use tpa_tcp::wire::IpAddress;
 
 use super::HostError;
 use super::attributes::Attributes;
@@ -29,7 +29,7 @@ pub struct Interface {
     /// Largest IP packet, in bytes.
     pub mtu: u32,
     /// IPv4 addresses and the lengths of their prefixes, the primary one first.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
+    pub addresses: Vec<(IpAddress, u8)>,
     /// Whether it is a loopback.
     pub is_loopback: bool,
     /// Whether it is set up and has a carrier.
@@ -78,7 +78,7 @@ pub fn interface_by_index(index: u32) -> Result<Interface, HostError> {
 /// # Errors
 ///
 /// [`HostError::NoInterface`], or what netlink answers.
-pub fn interface_with_address(address: Ipv4Addr) -> Result<Interface, HostError> {
+pub fn interface_with_address(address: IpAddress) -> Result<Interface, HostError> {
     let holds = |interface: &Interface| interface.addresses.iter().any(|(own, _)| *own == address);
     find(holds, || format!("with address {address}"))
 }
@@ -118,16 +118,16 @@ fn decode_link(payload: &[u8]) -> Option<Interface> {
     })
 }
 
-fn addresses() -> Result<Vec<(u32, Ipv4Addr, u8)>, HostError> {
+fn addresses() -> Result<Vec<(u32, IpAddress, u8)>, HostError> {
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Inet;
     Request { what: "list of addresses", kind: RTM_GETADDR, flags: 0, body: &message }.dump(decode_address)
 }
 
-fn decode_address(payload: &[u8]) -> Option<(u32, Ipv4Addr, u8)> {
+fn decode_address(payload: &[u8]) -> Option<(u32, IpAddress, u8)> {
     let header = AddressHeader::parse(payload).ok()?;
     let attributes = Attributes::after(payload, header.buffer_len());
     // On a point-to-point link IFA_ADDRESS is the other end (rtnetlink(7)).
-    let address = attributes.ipv4(IFA_LOCAL).or_else(|| attributes.ipv4(IFA_ADDRESS))?;
+    let address = attributes.ip(IFA_LOCAL).or_else(|| attributes.ip(IFA_ADDRESS))?;
     Some((header.index, address, header.prefix_len))
 }

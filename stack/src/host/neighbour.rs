@@ -1,7 +1,7 @@
 //! Neighbours that the kernel knows, and how it is asked to find one.
 
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 
 use libc::{
     NDA_DST, NDA_LLADDR, NUD_DELAY, NUD_NOARP, NUD_PERMANENT, NUD_PROBE, NUD_REACHABLE, NUD_STALE,
@@ -14,7 +14,8 @@ use netlink_packet_route::neighbour::{
 };
 use nix::net::if_::if_indextoname;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::BindToDevice;
+use nix::sys::socket::sockopt::{BindToDevice, Ipv6Ttl};
+use tpa_tcp::wire::IpAddress;
 
 use super::HostError;
 use super::attributes::Attributes;
@@ -29,7 +30,7 @@ const DISCARD: u16 = 9;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) ifindex: u32,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddress,
     /// The Ethernet address, while it may be used.
     pub(super) mac: Option<[u8; 6]>,
     state: u16,
@@ -39,14 +40,14 @@ impl Entry {
     /// An entry from a message's payload; `None` for other families.
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let header = NeighbourHeader::parse(payload).ok()?;
-        if header.family != AddressFamily::Inet {
+        if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
             return None;
         }
         let attributes = Attributes::after(payload, header.buffer_len());
         let state = u16::from(header.state);
         Some(Self {
             ifindex: header.ifindex,
-            address: attributes.ipv4(NDA_DST)?,
+            address: attributes.ip(NDA_DST)?,
             mac: attributes.mac(NDA_LLADDR).filter(|_| state & VALID != 0),
             state,
         })
@@ -54,7 +55,7 @@ impl Entry {
 }
 
 /// The Ethernet address of a neighbour, when the kernel has it.
-pub fn neighbour(ifindex: u32, address: Ipv4Addr) -> Option<[u8; 6]> {
+pub fn neighbour(ifindex: u32, address: IpAddress) -> Option<[u8; 6]> {
     look_up(ifindex, address).inspect_err(|error| log::debug!("{error}")).ok()?.mac
 }
 
@@ -69,7 +70,7 @@ pub fn neighbour(ifindex: u32, address: Ipv4Addr) -> Option<[u8; 6]> {
 /// # Errors
 ///
 /// What the kernel says.
-pub fn resolve(ifindex: u32, address: Ipv4Addr) -> Result<Option<[u8; 6]>, HostError> {
+pub fn resolve(ifindex: u32, address: IpAddress) -> Result<Option<[u8; 6]>, HostError> {
     let known = look_up(ifindex, address).ok();
     let mac = known.and_then(|entry| entry.mac);
     // NTF_USE would turn an entry that an administrator made permanent into
@@ -84,15 +85,19 @@ pub fn resolve(ifindex: u32, address: Ipv4Addr) -> Result<Option<[u8; 6]>, HostE
     .map(|()| mac)
 }
 
-fn message(ifindex: u32, address: Ipv4Addr) -> NeighbourMessage {
+fn message(ifindex: u32, address: IpAddress) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    let (family, address) = match IpAddr::from(address) {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
     message.header.ifindex = ifindex;
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    message.attributes.push(NeighbourAttribute::Destination(address));
     message
 }
 
-fn look_up(ifindex: u32, address: Ipv4Addr) -> Result<Entry, HostError> {
+fn look_up(ifindex: u32, address: IpAddress) -> Result<Entry, HostError> {
     let what = format!("neighbour {address} on interface {ifindex}");
     let body = message(ifindex, address);
     let request = Request { what: &what, kind: RTM_GETNEIGH, flags: 0, body: &body };
@@ -100,7 +105,7 @@ fn look_up(ifindex: u32, address: Ipv4Addr) -> Result<Entry, HostError> {
 }
 
 /// `NTF_USE`: as if the kernel had a packet of its own to send there.
-fn order(ifindex: u32, address: Ipv4Addr) -> Result<(), HostError> {
+fn order(ifindex: u32, address: IpAddress) -> Result<(), HostError> {
     let what = format!("resolution of {address} on interface {ifindex}");
     let mut body = message(ifindex, address);
     body.header.flags = NeighbourFlags::Use;
@@ -108,14 +113,18 @@ fn order(ifindex: u32, address: Ipv4Addr) -> Result<(), HostError> {
     request.once(|_| None::<()>).map(drop)
 }
 
-fn provoke(ifindex: u32, address: Ipv4Addr) -> Result<(), HostError> {
+fn provoke(ifindex: u32, address: IpAddress) -> Result<(), HostError> {
     let send = || -> io::Result<()> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let socket = UdpSocket::bind((IpAddr::from(address.unspecified()), 0))?;
         let name = if_indextoname(ifindex)?;
         setsockopt(&socket, BindToDevice, &name.to_string_lossy().into_owned().into())?;
         // It is for a neighbour: no router may carry it on.
-        socket.set_ttl(1)?;
-        socket.send_to(&[], (address, DISCARD)).map(drop)
+        if address.is_v4() {
+            socket.set_ttl(1)?;
+        } else {
+            setsockopt(&socket, Ipv6Ttl, &1)?;
+        }
+        socket.send_to(&[], (IpAddr::from(address), DISCARD)).map(drop)
     };
     send().map_err(|source| HostError::Refused {
         what: format!("datagram to resolve {address} on interface {ifindex}"),

@@ -1,12 +1,14 @@
 //! The kernel's choice of a way to a destination.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use libc::{RTA_GATEWAY, RTA_OIF, RTA_PREFSRC, RTA_VIA, RTM_GETROUTE};
 use netlink_packet_core::Emitable;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+
+use tpa_tcp::wire::IpAddress;
 
 use super::HostError;
 use super::attributes::Attributes;
@@ -18,9 +20,9 @@ pub struct Route {
     /// Number of the interface that leads there.
     pub ifindex: u32,
     /// Source address that the kernel would take.
-    pub source: Ipv4Addr,
+    pub source: IpAddress,
     /// Router on the way; `None` when the destination is on the link.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddress>,
     /// Whether the destination is this host.
     pub is_local: bool,
 }
@@ -28,8 +30,8 @@ pub struct Route {
 struct Answer {
     kind: RouteType,
     ifindex: Option<u32>,
-    source: Option<Ipv4Addr>,
-    gateway: Option<Ipv4Addr>,
+    source: Option<IpAddress>,
+    gateway: Option<IpAddress>,
     /// The next hop has an address of another family (RFC 5549).
     foreign_gateway: bool,
 }
@@ -41,13 +43,17 @@ struct Answer {
 ///
 /// What the kernel says (`ENETUNREACH`, `EHOSTUNREACH`, `EACCES`);
 /// `ENETUNREACH` for broadcast and multicast destinations, as connect(2) gives
-/// for TCP, and for a router that has no IPv4 address.
-pub fn route_to(destination: Ipv4Addr) -> Result<Route, HostError> {
+/// for TCP, and for a router that has no address of the destination's family.
+pub fn route_to(destination: IpAddress) -> Result<Route, HostError> {
     let what = format!("route to {destination}");
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
-    message.header.destination_prefix_length = 32;
-    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+    let (family, prefix, address) = match IpAddr::from(destination) {
+        IpAddr::V4(address) => (AddressFamily::Inet, 32, RouteAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(address)),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = prefix;
+    message.attributes.push(RouteAttribute::Destination(address));
     let answer = Request { what: &what, kind: RTM_GETROUTE, flags: 0, body: &message }.once(decode)?;
 
     let Some(answer) = answer else { return Err(HostError::Incomplete { what, missing: "route" }) };
@@ -70,8 +76,8 @@ fn decode(payload: &[u8]) -> Option<Answer> {
     Some(Answer {
         kind: header.kind,
         ifindex: attributes.u32(RTA_OIF),
-        source: attributes.ipv4(RTA_PREFSRC),
-        gateway: attributes.ipv4(RTA_GATEWAY),
+        source: attributes.ip(RTA_PREFSRC),
+        gateway: attributes.ip(RTA_GATEWAY),
         foreign_gateway: attributes.has(RTA_VIA),
     })
 }

@@ -12,12 +12,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBuf;
+use tpa_tcp::wire::IpAddress;
 
 use super::*;
 
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const HERE: IpAddress = v4(10, 77, 0, 1);
+const PEER: IpAddress = v4(10, 77, 0, 2);
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddress {
+    IpAddress::from_v4(Ipv4Addr::new(a, b, c, d))
+}
 
 /// Runs `body` in a new network namespace.
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
@@ -94,14 +99,14 @@ fn an_interface_is_told_with_its_addresses() {
         let by_name = interface_by_name("veth0").unwrap();
         assert_eq!(by_name.mac, [2, 0, 0, 0, 0, 1]);
         assert_eq!(by_name.mtu, 1400);
-        assert_eq!(by_name.addresses, [(HERE, 24), (Ipv4Addr::new(10, 78, 0, 1), 16)]);
+        assert_eq!(by_name.addresses, [(HERE, 24), (v4(10, 78, 0, 1), 16)]);
         assert!(by_name.up && !by_name.is_loopback);
         assert_eq!(interface_by_index(by_name.index).unwrap(), by_name);
-        assert_eq!(interface_with_address(Ipv4Addr::new(10, 78, 0, 1)).unwrap(), by_name);
+        assert_eq!(interface_with_address(v4(10, 78, 0, 1)).unwrap(), by_name);
 
         let lo = interface_by_name("lo").unwrap();
         assert!(lo.is_loopback && lo.up);
-        assert_eq!(lo.addresses, [(Ipv4Addr::LOCALHOST, 8)]);
+        assert_eq!(lo.addresses, [(v4(127, 0, 0, 1), 8)]);
         assert_eq!(interfaces().unwrap().len(), 2);
 
         sh("ip link set veth0 down");
@@ -114,9 +119,9 @@ fn the_address_of_a_point_to_point_link_is_our_end() {
     in_namespace(|| {
         let _peer = Peer::connect();
         sh("ip addr add 10.9.0.1 peer 10.9.0.2 dev veth0");
-        let interface = interface_with_address(Ipv4Addr::new(10, 9, 0, 1)).unwrap();
+        let interface = interface_with_address(v4(10, 9, 0, 1)).unwrap();
         assert_eq!(interface.name, "veth0");
-        assert!(interface_with_address(Ipv4Addr::new(10, 9, 0, 2)).is_err());
+        assert!(interface_with_address(v4(10, 9, 0, 2)).is_err());
     });
 }
 
@@ -149,13 +154,13 @@ fn a_route_names_interface_source_and_gateway() {
         let on_link = route_to(PEER).unwrap();
         assert_eq!(on_link, Route { ifindex: index, source: HERE, gateway: None, is_local: false });
 
-        let far = Ipv4Addr::new(192, 0, 2, 1);
+        let far = v4(192, 0, 2, 1);
         assert_eq!(route_to(far).unwrap_err().errno(), libc::ENETUNREACH);
         sh(&format!("ip route add default via {PEER}"));
         assert_eq!(route_to(far).unwrap().gateway, Some(PEER));
 
         assert!(route_to(HERE).unwrap().is_local);
-        assert!(route_to(Ipv4Addr::LOCALHOST).unwrap().is_local);
+        assert!(route_to(v4(127, 0, 0, 1)).unwrap().is_local);
     });
 }
 
@@ -164,7 +169,7 @@ fn what_tcp_cannot_connect_to_has_no_route() {
     in_namespace(|| {
         let _peer = Peer::connect();
         sh("ip route add unreachable 198.51.100.0/24; ip route add prohibit 203.0.113.0/24");
-        let errno = |a, b, c, d| route_to(Ipv4Addr::new(a, b, c, d)).unwrap_err().errno();
+        let errno = |a, b, c, d| route_to(v4(a, b, c, d)).unwrap_err().errno();
         assert_eq!(errno(10, 77, 0, 255), libc::ENETUNREACH);
         assert_eq!(errno(198, 51, 100, 1), libc::EHOSTUNREACH);
         assert_eq!(errno(203, 0, 113, 1), libc::EACCES);
@@ -202,7 +207,7 @@ fn a_neighbour_that_does_not_answer_stays_unknown_and_can_be_asked_again() {
         let peer = Peer::connect();
         let index = interface_by_name("veth0").unwrap().index;
         sh("echo 50 > /proc/sys/net/ipv4/neigh/veth0/retrans_time_ms");
-        let late = Ipv4Addr::new(10, 77, 0, 3);
+        let late = v4(10, 77, 0, 3);
         let mut watcher = Watcher::open().unwrap();
         resolve(index, late).unwrap();
         expect_change(&mut watcher, |change| {

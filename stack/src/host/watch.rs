@@ -1,6 +1,5 @@
 //! Changes of the kernel's tables, as they come.
 
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use libc::{
@@ -11,6 +10,7 @@ use libc::{
 use netlink_packet_core::NetlinkBuffer;
 use nix::errno::Errno;
 use nix::sys::socket::SockFlag;
+use tpa_tcp::wire::IpAddress;
 
 use super::HostError;
 use super::neighbour::Entry;
@@ -33,7 +33,7 @@ pub enum Change {
         /// Interface that it is on.
         ifindex: u32,
         /// Its address.
-        addr: Ipv4Addr,
+        addr: IpAddress,
         /// Its Ethernet address; `None` when it is not known any more.
         mac: Option<[u8; 6]>,
     },

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
+use tpa_tcp::wire::IpAddress;
 
 use super::*;
 use crate::fork;
@@ -31,13 +32,13 @@ impl Rules {
 }
 
 impl Steering for Rules {
-    fn add_listener(&self, _: Ipv4Addr, _: u16) -> io::Result<()> {
+    fn add_listener(&self, _: IpAddress, _: u16) -> io::Result<()> {
         unreachable!()
     }
-    fn remove_listener(&self, _: Ipv4Addr, _: u16) -> io::Result<()> {
+    fn remove_listener(&self, _: IpAddress, _: u16) -> io::Result<()> {
         unreachable!()
     }
-    fn set_local_addresses(&self, _: &[Ipv4Addr]) -> io::Result<()> {
+    fn set_local_addresses(&self, _: &[IpAddress]) -> io::Result<()> {
         unreachable!()
     }
     fn add_port_block(&self, first: u16) -> io::Result<()> {

@@ -1,11 +1,12 @@
 //! What the program's socket calls do, errno for errno.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{Connection, Duration, Instant, RecvError, SendError, State};
 
 use crate::errno::errno_of;
@@ -140,11 +141,11 @@ impl WorkerGuard<'_> {
     /// when the table is full, `EIO` when steering fails.
     pub fn listen(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         backlog: u32,
         options: SocketOptions,
     ) -> Result<Handle, Errno> {
-        let (address, port) = (*local.ip(), local.port());
+        let (address, port) = (IpAddress::from(local.ip()), local.port());
         if !self.identity.serves(address) {
             return Err(Errno::EADDRNOTAVAIL);
         }
@@ -226,28 +227,27 @@ impl WorkerGuard<'_> {
     /// local address or port, `EADDRINUSE`, `ENFILE`.
     pub fn connect(
         &mut self,
-        local: Option<SocketAddrV4>,
-        remote: SocketAddrV4,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
         options: SocketOptions,
     ) -> Result<Handle, Errno> {
         let path = self
             .identity
-            .path_to(*remote.ip())
+            .path_to(remote.ip().into())
             .map_err(|error| error.raw_os_error().map_or(Errno::ENETUNREACH, Errno::from_raw))?;
-        let bound = local.map_or(Ipv4Addr::UNSPECIFIED, |local| *local.ip());
+        let bound = local.map_or(path.source.unspecified(), |local| local.ip().into());
         let source = if bound.is_unspecified() { path.source } else { bound };
         if !self.identity.owns(source) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let port = self.take_port(source, local.map_or(0, |local| local.port()), remote)?;
-        let key = FlowKey::new(source, port, *remote.ip(), remote.port());
+        let key = FlowKey::new(source, port, remote.ip().into(), remote.port());
         let now = self.now();
         let mut params = self.params(key);
         params.mss = options.limit_mss(params.mss);
         let stream = Stream {
             connection: Connection::connect(&self.tcp, params, now),
-            local: SocketAddrV4::new(source, port),
-            remote,
+            flow: key,
             next_hop: path.next_hop,
             peer_mac: None,
             owner: Owner::Program,
@@ -268,11 +268,11 @@ impl WorkerGuard<'_> {
         self.sockets.handle_at(index).ok_or(Errno::ENFILE)
     }
 
-    fn take_port(&mut self, source: Ipv4Addr, wanted: u16, remote: SocketAddrV4) -> Result<u16, Errno> {
+    fn take_port(&mut self, source: IpAddress, wanted: u16, remote: SocketAddr) -> Result<u16, Errno> {
         let core = &mut *self.core;
         let (flows, half_open, time_wait) = (&core.flows, &core.half_open, &core.time_wait);
         let in_use = |port| {
-            let key = FlowKey::new(source, port, *remote.ip(), remote.port());
+            let key = FlowKey::new(source, port, remote.ip().into(), remote.port());
             flows.contains_key(&key) || half_open.contains(key) || time_wait.contains(key)
         };
         let steering = core.identity.steering.as_deref();
@@ -461,7 +461,7 @@ impl WorkerGuard<'_> {
         let core = &mut *self.core;
         let Some(Socket::Listener(mut listener)) = core.sockets.remove(index) else { return };
         core.interest.forget(&mut listener.watches);
-        let (address, port) = (*listener.local.ip(), listener.local.port());
+        let (address, port) = (IpAddress::from(listener.local.ip()), listener.local.port());
         if let Some(others) = core.listeners.get_mut(&port) {
             others.retain(|(_, other)| *other != index);
         }
@@ -510,10 +510,10 @@ impl WorkerGuard<'_> {
     /// # Errors
     ///
     /// `EBADF`.
-    pub fn local_addr(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
+    pub fn local_addr(&self, handle: Handle) -> Result<SocketAddr, Errno> {
         match self.sockets.get(handle) {
             Some(Socket::Listener(listener)) => Ok(listener.local),
-            Some(Socket::Stream(stream)) => Ok(stream.local),
+            Some(Socket::Stream(stream)) => Ok(stream.flow.local()),
             None => Err(Errno::EBADF),
         }
     }
@@ -523,11 +523,11 @@ impl WorkerGuard<'_> {
     /// # Errors
     ///
     /// `ENOTCONN` before the handshake and after the end, `EBADF`.
-    pub fn peer_addr(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
+    pub fn peer_addr(&self, handle: Handle) -> Result<SocketAddr, Errno> {
         let stream = self.core.stream(handle)?;
         match stream.connection.state() {
             State::Closed | State::SynSent | State::TimeWait => Err(Errno::ENOTCONN),
-            _ => Ok(stream.remote),
+            _ => Ok(stream.flow.remote()),
         }
     }
 
@@ -537,8 +537,8 @@ impl WorkerGuard<'_> {
     /// # Errors
     ///
     /// `EBADF`.
-    pub fn accepted_from(&self, handle: Handle) -> Result<SocketAddrV4, Errno> {
-        self.core.stream(handle).map(|stream| stream.remote)
+    pub fn accepted_from(&self, handle: Handle) -> Result<SocketAddr, Errno> {
+        self.core.stream(handle).map(|stream| stream.flow.remote())
     }
 
     /// Bytes in the queues; zero for a stale handle.

@@ -1,11 +1,11 @@
 //! The inside of a worker: one round of receive, TCP, timers and transmit.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{Events, Instant, State, SynCookies, TimerWheel};
 
 use crate::clock;
@@ -45,7 +45,7 @@ pub struct Core {
     /// Streams by the ends that packets name.
     pub flows: HashMap<FlowKey, u32, RandomState>,
     /// Listeners by port; several where they differ in address.
-    pub listeners: HashMap<u16, Vec<(Ipv4Addr, u32)>, RandomState>,
+    pub listeners: HashMap<u16, Vec<(IpAddress, u32)>, RandomState>,
     /// Connections in SYN-RECEIVED that a peer opens.
     pub half_open: Shelf<HalfOpen>,
     /// Connections in TIME-WAIT that nobody holds.
@@ -231,7 +231,7 @@ impl Core {
             stream.timer_at = Some(at);
             self.wheel.insert(index, at);
         }
-        let over = stream.connection.is_closed().then(|| stream.key());
+        let over = stream.connection.is_closed().then_some(stream.flow);
         if let Some(key) = over
             && self.flows.get(&key) == Some(&index)
         {

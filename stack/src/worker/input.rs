@@ -1,10 +1,10 @@
 //! From a received frame to the socket that it is for.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::Range;
 
 use tpa_tcp::wire::{
-    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, TcpFlags, TcpFrame, WireError, parse_frame,
+    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, IpAddress, TcpFlags, TcpFrame, WireError,
+    parse_frame,
 };
 use tpa_tcp::{Chunk, Error, Params, State, reset_for};
 
@@ -108,24 +108,27 @@ impl Core {
     /// land attack).
     fn is_answerable(&self, frame: &TcpFrame) -> bool {
         let src = frame.src;
-        let is_peer =
-            !src.is_multicast() && !src.is_loopback() && !src.is_broadcast() && src.octets()[0] != 0;
+        let is_peer = match src.to_v4() {
+            Some(v4) => !v4.is_broadcast() && v4.octets()[0] != 0,
+            None => !src.is_unspecified(),
+        };
+        let is_peer = is_peer && !src.is_multicast() && !src.is_loopback();
         let is_unicast = !frame.dst_mac.is_multicast() && !frame.src_mac.is_multicast();
         is_peer && is_unicast && self.identity.owns(frame.dst) && !self.identity.owns(src)
     }
 
     /// The listener for an address and port: one that names the address goes
     /// before one for all addresses.
-    pub fn listener_for(&self, address: Ipv4Addr, port: u16) -> Option<u32> {
+    pub fn listener_for(&self, address: IpAddress, port: u16) -> Option<u32> {
         let candidates = self.listeners.get(&port)?;
         let find = |wanted| candidates.iter().find(|(bound, _)| *bound == wanted).map(|(_, index)| *index);
-        find(address).or_else(|| find(Ipv4Addr::UNSPECIFIED))
+        find(address).or_else(|| find(address.unspecified()))
     }
 
     /// Puts a stream into the table and the flow map, with its options applied.
     pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
         stream.apply_options(&SocketOptions::default(), (&self.tcp, self.settings.keepalive), self.now);
-        if let Some(path) = self.paths.get(*stream.remote.ip(), self.now) {
+        if let Some(path) = self.paths.get(stream.flow.remote_address(), self.now) {
             stream.connection.on_path_mtu(path.size(), path.until);
         }
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
@@ -149,9 +152,8 @@ impl Core {
             return;
         }
         self.counters.resets_sent.add(1);
-        let from = SocketAddrV4::new(frame.dst, frame.tcp.dst_port);
-        let to = SocketAddrV4::new(frame.src, frame.tcp.src_port);
-        self.emit_alone(from, to, frame.src_mac, &reset);
+        let key = FlowKey::new(frame.dst, frame.tcp.dst_port, frame.src, frame.tcp.src_port);
+        self.emit_alone(key, frame.src_mac, &reset);
     }
 
     /// Frees a stream that nobody holds once TCP is through with it.
@@ -166,8 +168,8 @@ impl Core {
         if !stream.connection.is_closed() {
             return;
         }
-        let key = stream.key();
-        let port = stream.holds_port.then(|| stream.local.port());
+        let key = stream.flow;
+        let port = stream.holds_port.then(|| key.local_port());
         self.sockets.remove(index);
         if self.flows.get(&key) == Some(&index) {
             self.flows.remove(&key);
@@ -184,14 +186,15 @@ impl Core {
             return;
         }
         self.counters.arp_received.add(1);
-        let for_us = self.identity.owns(arp.target_ip);
+        let (sender, target) = (IpAddress::from(arp.sender_ip), IpAddress::from(arp.target_ip));
+        let for_us = self.identity.owns(target);
         // RFC 826: a request for us, or an answer, tells where the sender is.
         let woken = if for_us {
-            self.neighbours.learn(arp.sender_ip, arp.sender_mac)
+            self.neighbours.learn(sender, arp.sender_mac)
         } else {
-            self.neighbours.refresh(arp.sender_ip, arp.sender_mac)
+            self.neighbours.refresh(sender, arp.sender_mac)
         };
-        self.wake_streams(arp.sender_ip, woken, Some(arp.sender_mac));
+        self.wake_streams(sender, woken, Some(arp.sender_mac));
         if for_us && arp.operation == ArpOperation::Request {
             self.counters.arp_replies_sent.add(1);
             let reply = ArpRepr {
@@ -206,7 +209,7 @@ impl Core {
     }
 
     /// Streams that waited for a neighbour go on, or fail without one.
-    pub fn wake_streams(&mut self, neighbour: Ipv4Addr, streams: Vec<u32>, mac: Option<EthernetAddress>) {
+    pub fn wake_streams(&mut self, neighbour: IpAddress, streams: Vec<u32>, mac: Option<EthernetAddress>) {
         for index in streams {
             let Some(Socket::Stream(stream)) = self.sockets.at(index) else { continue };
             if stream.next_hop != neighbour {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tpa_tcp::Instant;
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
 use crate::clock;
 use crate::device::fault::FaultPlan;
@@ -389,7 +389,7 @@ impl WorkerGuard<'_> {
     }
 
     /// The kernel told a neighbour's hardware address (`None`: it is gone).
-    pub(crate) fn neighbour_changed(&mut self, address: std::net::Ipv4Addr, mac: Option<EthernetAddress>) {
+    pub(crate) fn neighbour_changed(&mut self, address: IpAddress, mac: Option<EthernetAddress>) {
         match mac {
             Some(mac) => {
                 let streams = self.core.neighbours.refresh(address, mac);

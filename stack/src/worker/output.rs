@@ -1,10 +1,8 @@
 //! From a connection that has something to say to frames on the device.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
-
 use tpa_tcp::wire::{
-    ArpOperation, ArpRepr, EchoRepr, EthIpv4Header, EthernetAddress, Icmpv4Frame, Ports, emit_arp_frame,
-    emit_echo_reply, emit_tcp_frame,
+    ArpOperation, ArpRepr, EchoRepr, EthernetAddress, FrameHeader, Icmpv4Frame, IpAddress, Ports,
+    emit_arp_frame, emit_echo_reply, emit_tcp_frame,
 };
 use tpa_tcp::{State, Transmit};
 
@@ -14,7 +12,7 @@ use crate::identity::Network;
 use crate::neighbour::Resolution;
 use crate::packet::Packet;
 use crate::worker::core::Core;
-use crate::worker::socket::Socket;
+use crate::worker::socket::{FlowKey, Socket};
 
 /// Linux's `net.ipv4.ip_default_ttl`.
 const TTL: u8 = 64;
@@ -67,17 +65,18 @@ impl Core {
         packet
     }
 
-    fn header(&self, src: Ipv4Addr, dst: Ipv4Addr, dst_mac: EthernetAddress) -> EthIpv4Header {
-        EthIpv4Header { src_mac: self.identity.mac, dst_mac, src, dst, tos: 0, ttl: TTL }
+    fn header(&self, src: IpAddress, dst: IpAddress, dst_mac: EthernetAddress) -> FrameHeader {
+        FrameHeader { src_mac: self.identity.mac, dst_mac, src, dst, tos: 0, ttl: TTL, flow_label: 0 }
     }
 
     fn transmit_stream(&mut self, index: u32) -> Turn {
         let Some(mac) = self.peer_mac(index) else { return Turn::Done };
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return Turn::Done };
-        let ports = Ports { src: stream.local.port(), dst: stream.remote.port() };
-        let (local, remote) = (*stream.local.ip(), *stream.remote.ip());
+        let flow = stream.flow;
+        let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
         let (tos, ttl) = (stream.options.tos, stream.options.ttl);
-        let header = EthIpv4Header { tos, ttl, ..self.header(local, remote, mac) };
+        let header =
+            FrameHeader { tos, ttl, ..self.header(flow.local_address(), flow.remote_address(), mac) };
         let max_payload = usize::from(self.identity.mss());
         loop {
             let Some(mut packet) = self.packet() else { return Turn::Blocked };
@@ -132,7 +131,7 @@ impl Core {
 
     /// Asks for a neighbour's hardware address: by ARP, or through the kernel,
     /// whose answer the control thread brings.
-    fn ask(&mut self, address: Ipv4Addr) {
+    fn ask(&mut self, address: IpAddress) {
         match &self.identity.network {
             Network::Kernel { ifindex, .. } => match host::resolve(*ifindex, address) {
                 Ok(Some(mac)) => {
@@ -142,11 +141,13 @@ impl Core {
                 Ok(None) => {}
                 Err(error) => log::debug!("cannot ask the kernel for neighbour {address}: {error}"),
             },
-            Network::Own { address: own, .. } => {
+            Network::Own(links) => {
+                let own = links.iter().find_map(|link| link.address.to_v4());
+                let (Some(own), Some(address)) = (own, address.to_v4()) else { return };
                 let request = ArpRepr {
                     operation: ArpOperation::Request,
                     sender_mac: self.identity.mac,
-                    sender_ip: *own,
+                    sender_ip: own,
                     target_mac: EthernetAddress([0; 6]),
                     target_ip: address,
                 };
@@ -176,16 +177,10 @@ impl Core {
     }
 
     /// Sends one segment that belongs to no stream.
-    pub fn emit_alone(
-        &mut self,
-        from: SocketAddrV4,
-        to: SocketAddrV4,
-        mac: EthernetAddress,
-        segment: &Transmit<'_>,
-    ) {
+    pub fn emit_alone(&mut self, flow: FlowKey, mac: EthernetAddress, segment: &Transmit<'_>) {
         let Some(mut packet) = self.packet() else { return };
-        let header = self.header(*from.ip(), *to.ip(), mac);
-        let ports = Ports { src: from.port(), dst: to.port() };
+        let header = self.header(flow.local_address(), flow.remote_address(), mac);
+        let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
         let len = emit_tcp_frame(packet.buffer_mut(), &header, 0, segment, ports, true);
         packet.set_len(len);
         self.tx.push(packet);

@@ -117,7 +117,7 @@ impl Core {
             }
             self.counters.resets_sent.add(1);
         }
-        self.emit_alone(key.local(), key.remote(), mac, &segment);
+        self.emit_alone(key, mac, &segment);
     }
 
     /// The SYN queue is full: the SYN-ACK itself remembers the request.
@@ -221,9 +221,8 @@ impl Core {
         let Some(Socket::Listener(listener)) = self.sockets.get(handle) else { return };
         let stream = Stream {
             connection,
-            local: key.local(),
-            remote: key.remote(),
-            next_hop: *key.remote().ip(),
+            flow: key,
+            next_hop: key.remote_address(),
             peer_mac: Some(peer_mac),
             owner: Owner::Queue,
             dirty: false,

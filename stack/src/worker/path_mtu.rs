@@ -1,10 +1,9 @@
 //! Path MTUs that the network has reported, by destination, so that the next
 //! connection need not find out again (RFC 1191 6.3).
 
-use std::net::Ipv4Addr;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{Duration, Instant};
 
 /// IPv4 and TCP headers without options.
@@ -53,12 +52,12 @@ pub fn plausible(mtu: u16, refused: u16, current: u16) -> Option<u16> {
 /// What is known of paths.
 #[derive(Default)]
 pub struct PathCache {
-    paths: HashMap<Ipv4Addr, KnownPath, RandomState>,
+    paths: HashMap<IpAddress, KnownPath, RandomState>,
 }
 
 impl PathCache {
     /// Remembers the MTU of the path to a destination.
-    pub fn learn(&mut self, to: Ipv4Addr, mtu: u16, now: Instant) -> KnownPath {
+    pub fn learn(&mut self, to: IpAddress, mtu: u16, now: Instant) -> KnownPath {
         if self.paths.len() >= CAPACITY && !self.paths.contains_key(&to) {
             self.paths.retain(|_, path| path.until > now);
             let first = self.paths.iter().min_by_key(|(_, path)| path.until).map(|(to, _)| *to);
@@ -72,7 +71,7 @@ impl PathCache {
     }
 
     /// What is known of the path to a destination.
-    pub fn get(&self, to: Ipv4Addr, now: Instant) -> Option<KnownPath> {
+    pub fn get(&self, to: IpAddress, now: Instant) -> Option<KnownPath> {
         if self.paths.is_empty() {
             return None;
         }
@@ -86,8 +85,8 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(1000);
 
-    fn address(n: u32) -> Ipv4Addr {
-        Ipv4Addr::from_bits(0x0a00_0000 + n)
+    fn address(n: u32) -> IpAddress {
+        std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into()
     }
 
     #[test]

@@ -100,8 +100,12 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
+    use tpa_tcp::wire::IpAddress;
+
+    const HOST: IpAddress = IpAddress::from_v4(Ipv4Addr::LOCALHOST);
+
     fn flow(port: u16) -> FlowKey {
-        FlowKey::new(Ipv4Addr::LOCALHOST, 80, Ipv4Addr::LOCALHOST, port)
+        FlowKey::new(HOST, 80, HOST, port)
     }
 
     fn at(millis: u64) -> Instant {

@@ -1,9 +1,10 @@
 //! What the worker's table holds: listeners and streams.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{EthernetAddress, IpAddress};
 use tpa_tcp::{Connection, Instant};
 
 use crate::handle::Handle;
@@ -12,30 +13,65 @@ use crate::packet::Packet;
 use crate::worker::interest::Watches;
 
 /// The two ends of a connection, as its packets name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
-    addresses: u64,
+    local: IpAddress,
+    remote: IpAddress,
     ports: u32,
 }
 
 impl FlowKey {
     /// The key of the flow between these ends.
     #[inline]
-    pub fn new(local: Ipv4Addr, local_port: u16, remote: Ipv4Addr, remote_port: u16) -> Self {
-        Self {
-            addresses: u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()),
-            ports: u32::from(local_port) << 16 | u32::from(remote_port),
-        }
+    pub fn new(local: IpAddress, local_port: u16, remote: IpAddress, remote_port: u16) -> Self {
+        Self { local, remote, ports: u32::from(local_port) << 16 | u32::from(remote_port) }
+    }
+
+    /// Our address.
+    #[inline]
+    pub fn local_address(self) -> IpAddress {
+        self.local
+    }
+
+    /// Our port.
+    #[inline]
+    pub fn local_port(self) -> u16 {
+        (self.ports >> 16) as u16
+    }
+
+    /// The peer's address.
+    #[inline]
+    pub fn remote_address(self) -> IpAddress {
+        self.remote
+    }
+
+    /// The peer's port.
+    #[inline]
+    pub fn remote_port(self) -> u16 {
+        self.ports as u16
     }
 
     /// Our end.
-    pub fn local(self) -> SocketAddrV4 {
-        SocketAddrV4::new(((self.addresses >> 32) as u32).into(), (self.ports >> 16) as u16)
+    pub fn local(self) -> SocketAddr {
+        SocketAddr::new(self.local.into(), self.local_port())
     }
 
     /// The peer's end.
-    pub fn remote(self) -> SocketAddrV4 {
-        SocketAddrV4::new((self.addresses as u32).into(), self.ports as u16)
+    pub fn remote(self) -> SocketAddr {
+        SocketAddr::new(self.remote.into(), self.remote_port())
+    }
+}
+
+impl Hash for FlowKey {
+    /// The network half of our own address is left out: our addresses are few.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [high, low] = self.remote.words();
+        let [_, own] = self.local.words();
+        state.write_u64(high);
+        state.write_u64(low);
+        state.write_u64(own);
+        state.write_u32(self.ports);
     }
 }
 
@@ -58,7 +94,7 @@ impl Socket {
 
 /// A listening socket.
 pub struct Listener {
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// As given to listen(2): one more connection than this may wait.
     pub backlog: u32,
     /// Connections in SYN-RECEIVED: the length of the SYN queue.
@@ -88,10 +124,10 @@ pub enum Owner {
 /// One connection.
 pub struct Stream {
     pub connection: Connection<Packet>,
-    pub local: SocketAddrV4,
-    pub remote: SocketAddrV4,
+    /// Its two ends.
+    pub flow: FlowKey,
     /// Neighbour that our segments go to: the peer or a gateway.
-    pub next_hop: Ipv4Addr,
+    pub next_hop: IpAddress,
     /// Its hardware address, once known.
     pub peer_mac: Option<EthernetAddress>,
     pub owner: Owner,
@@ -107,11 +143,4 @@ pub struct Stream {
     pub ident: u16,
     pub options: SocketOptions,
     pub watches: Watches,
-}
-
-impl Stream {
-    /// The key of the stream's flow.
-    pub fn key(&self) -> FlowKey {
-        FlowKey::new(*self.local.ip(), self.local.port(), *self.remote.ip(), self.remote.port())
-    }
 }

@@ -6,12 +6,12 @@ mod listening;
 mod peer;
 mod time_wait;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use tpa_tcp::wire::{
-    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, TcpRepr,
+    ChecksumPolicy, Ecn, EthernetAddress, Frame, FrameHeader, Ports, TcpFlags, TcpOptions, TcpRepr,
     emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{SeqNum, Transmit};
@@ -21,21 +21,26 @@ use crate::SocketOptions;
 use crate::device::wire::{WireDevice, wire};
 use crate::device::{Batch, Device};
 use crate::handle::{Handle, SetId};
-use crate::identity::{Identity, Network};
+use crate::identity::{Identity, Network, OwnAddress};
 use crate::packet::Packet;
 use crate::ports::PortBlocks;
 
-const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 1), 6379);
+const SERVER: SocketAddr = v4(1, 6379);
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 const HUP: u32 = libc::EPOLLHUP as u32;
 
-fn worker(device: WireDevice, address: Ipv4Addr) -> Worker {
+/// A socket of a host on the wire.
+const fn v4(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 7, host)), port)
+}
+
+fn worker(device: WireDevice, address: IpAddr) -> Worker {
     let identity = Identity {
         mac: EthernetAddress(device.info().mac),
         mtu: device.info().mtu,
-        network: Network::Own { address, prefix: 24, gateway: None },
+        network: Network::Own(vec![OwnAddress { address: address.into(), prefix: 24, gateway: None }]),
         steering: None,
     };
     Worker::new(Parts {
@@ -59,7 +64,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let (a, b) = wire(1500);
-        Self { server: worker(a, *SERVER.ip()), client: worker(b, Ipv4Addr::new(192, 168, 7, 2)) }
+        Self { server: worker(a, SERVER.ip()), client: worker(b, v4(2, 0).ip()) }
     }
 
     /// Rounds at both ends until neither has anything to do.
@@ -212,14 +217,15 @@ fn an_event_set_hears_of_accepts_data_and_the_end() {
 /// Sends a hand-made segment to the server and returns the TCP frames that come
 /// back: their services, time to live, and header.
 fn exchange(server: &Worker, device: &mut WireDevice, segment: &Transmit<'_>) -> Vec<(u8, u8, TcpRepr)> {
-    let (src, src_mac) = (Ipv4Addr::new(192, 168, 7, 2), EthernetAddress([2, 0, 0, 0, 0, 2]));
-    let header = EthIpv4Header {
+    let (src, src_mac) = (v4(2, 0).ip().into(), EthernetAddress([2, 0, 0, 0, 0, 2]));
+    let header = FrameHeader {
         src_mac,
         dst_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
         src,
-        dst: *SERVER.ip(),
+        dst: SERVER.ip().into(),
         tos: 0,
         ttl: 64,
+        flow_label: 0,
     };
     let mut bytes = [0; 1514];
     let ports = Ports { src: 40_000, dst: SERVER.port() };
@@ -248,7 +254,7 @@ fn received(device: &mut WireDevice) -> Vec<(u8, u8, TcpRepr)> {
 fn a_program_chooses_its_services_and_time_to_live_and_may_change_them() {
     // RFC 9293 MUST-48, MUST-49, SHLD-21, SHLD-22.
     let (a, mut device) = wire(1500);
-    let server = worker(a, *SERVER.ip());
+    let server = worker(a, SERVER.ip());
     let options = SocketOptions { tos: 0xb8, ttl: 7, ..SocketOptions::default() };
     let listener = server.lock().listen(SERVER, 4, options).unwrap();
     let mut segment = Transmit {
@@ -425,7 +431,7 @@ fn timers_do_not_multiply() {
 fn a_client_port_in_time_wait_can_be_used_again_at_once() {
     let pair = Pair::new();
     let listener = pair.listen(16);
-    let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 2), 40_000);
+    let local = v4(2, 40_000);
     let open = || {
         let client = pair.client.lock().connect(Some(local), SERVER, SocketOptions::default()).unwrap();
         pair.settle();
@@ -447,7 +453,7 @@ fn a_client_port_in_time_wait_can_be_used_again_at_once() {
 #[test]
 fn a_neighbour_that_does_not_answer_is_no_route_to_host() {
     let pair = Pair::new();
-    let nobody = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 99), 6379);
+    let nobody = v4(99, 6379);
     let client = pair.client.lock().connect(None, nobody, SocketOptions::default()).unwrap();
     for _ in 0..4 {
         std::thread::sleep(std::time::Duration::from_millis(1010));
@@ -484,7 +490,7 @@ fn a_sleeper_is_woken_for_a_timer_that_is_earlier_than_its_own() {
 fn the_numbers_of_a_dead_connection_are_free_while_the_program_still_holds_it() {
     let pair = Pair::new();
     let listener = pair.listen(16);
-    let local = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 2), 40_001);
+    let local = v4(2, 40_001);
     let open = || {
         let client = pair.client.lock().connect(Some(local), SERVER, SocketOptions::default()).unwrap();
         pair.settle();

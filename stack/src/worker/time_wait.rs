@@ -20,7 +20,7 @@ impl Core {
     pub fn lay_to_rest(&mut self, index: u32) {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
         let Some(time_wait) = TimeWait::of(&stream.connection) else { return };
-        let key = stream.key();
+        let key = stream.flow;
         let resting = Resting { time_wait, holds_port: stream.holds_port };
         self.sockets.remove(index);
         if self.flows.get(&key) == Some(&index) {
@@ -41,7 +41,7 @@ impl Core {
     /// What rested has been taken out.
     fn end_time_wait(&mut self, key: FlowKey, resting: &Resting) {
         if resting.holds_port {
-            self.ports.release(key.local().port(), self.now);
+            self.ports.release(key.local_port(), self.now);
         }
         self.counters.time_wait_now.set(self.time_wait.len() as u64);
     }

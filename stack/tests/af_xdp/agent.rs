@@ -14,6 +14,7 @@ use tpa_stack::device::af_packet;
 use tpa_stack::device::af_xdp::{self, AfXdpOptions, XdpSteering};
 use tpa_stack::device::{Arm, Batch, Device, Opened, Steering};
 use tpa_stack::host;
+use tpa_tcp::wire::IpAddress;
 
 use crate::frame::{self, Kind};
 use crate::net::{INTERFACE, Net, OWN, PATIENCE};
@@ -135,7 +136,7 @@ fn open(options: &str) -> Result<Open, Box<dyn Error>> {
         wanted.queues = 1;
     }
     if options.contains("own") {
-        wanted.own_addresses = vec![OWN];
+        wanted.own_addresses = vec![OWN.into()];
     }
     let interface = host::interface_by_name(INTERFACE).expect("the test made it");
     if options.contains("packet") {
@@ -196,8 +197,8 @@ fn obey(command: &str, steering: Option<&XdpSteering>, wakes: &Wakes) {
     let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
     let port = rest.parse().unwrap_or(0);
     match word {
-        "listen" => steering().add_listener(Ipv4Addr::UNSPECIFIED, port).expect("listen"),
-        "unlisten" => steering().remove_listener(Ipv4Addr::UNSPECIFIED, port).expect("unlisten"),
+        "listen" => steering().add_listener(IpAddress::V4_UNSPECIFIED, port).expect("listen"),
+        "unlisten" => steering().remove_listener(IpAddress::V4_UNSPECIFIED, port).expect("unlisten"),
         "block" => steering().add_port_block(port).expect("block"),
         "counts" => say(format_args!("counts {:?}", steering().counts().expect("counts"))),
         "wakes" => say(format_args!("wakes {} {}", wakes.woken, wakes.spurious)),

@@ -12,10 +12,10 @@ mod program;
 mod steering;
 
 use std::io;
-use std::net::Ipv4Addr;
 
 use dpdk_sys::eal::{self, EalConfig};
 use dpdk_sys::{Capabilities, Dpdk, Layout, Pool, Port, PortConfig, Queue, Xsk};
+use tpa_tcp::wire::IpAddress;
 
 use crate::device::dpdk::{DpdkPort, Signal};
 use crate::device::{Device, DeviceInfo, Opened, ethtool};
@@ -62,7 +62,7 @@ pub struct AfXdpOptions {
     /// Let the driver of the interface use our memory, where it can.
     pub zero_copy: bool,
     /// Addresses for the stack alone; none: it shares the interface's.
-    pub own_addresses: Vec<Ipv4Addr>,
+    pub own_addresses: Vec<IpAddress>,
     /// DPDK's environment, if it does not run yet.
     pub eal: EalConfig,
 }

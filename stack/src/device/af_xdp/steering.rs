@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::MapError;
+use tpa_tcp::wire::IpAddress;
 
 use super::abi::{
     TPA_BLOCK_PORTS, TPA_BLOCKS, TPA_LISTENED, TPA_LISTENING, TPA_OWN, TPA_SHARED, tpa_address, tpa_count,
@@ -24,9 +25,9 @@ const _: () = assert!(TPA_BLOCK_PORTS == PORT_BLOCK as u32);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addresses {
     /// The kernel has them too: ports are taken one by one.
-    Shared(Vec<Ipv4Addr>),
+    Shared(Vec<IpAddress>),
     /// The kernel does not have them: their TCP, ICMP and ARP are all ours.
-    Own(Vec<Ipv4Addr>),
+    Own(Vec<IpAddress>),
 }
 
 impl Addresses {
@@ -38,7 +39,7 @@ impl Addresses {
     }
 }
 
-impl From<Addresses> for Vec<Ipv4Addr> {
+impl From<Addresses> for Vec<IpAddress> {
     fn from(addresses: Addresses) -> Self {
         match addresses {
             Addresses::Shared(addresses) | Addresses::Own(addresses) => addresses,
@@ -101,15 +102,16 @@ type Entries = BTreeMap<Entry, u32>;
 fn entries(wanted: &Wanted, kind: u32, queues: &[u32]) -> Entries {
     let listeners = wanted.listeners();
     let of_queue = |&queue: &u32| {
-        let addresses =
-            wanted.addresses().iter().map(move |&address| (Entry::Address { queue, address }, kind));
+        let v4 = wanted.addresses().iter().filter_map(|address| address.to_v4());
+        let addresses = v4.map(move |address| (Entry::Address { queue, address }, kind));
         let blocks = wanted.blocks().iter().map(move |&first| (Entry::Block { queue, first }, 1));
-        let listeners = listeners.iter().map(move |(&(address, port), &listening)| {
+        let listeners = listeners.iter().filter_map(move |(&(address, port), &listening)| {
+            let address = address.to_v4()?;
             let value = match listening {
                 Listening::Now => TPA_LISTENING,
                 Listening::Before => TPA_LISTENED,
             };
-            (Entry::Listener { queue, address, port }, value)
+            Some((Entry::Listener { queue, address, port }, value))
         });
         addresses.chain(blocks).chain(listeners)
     };
@@ -289,11 +291,11 @@ fn block_index(queue: u32, first: u16) -> u32 {
 }
 
 impl Steering for XdpSteering {
-    fn add_listener(&self, address: Ipv4Addr, port: u16) -> io::Result<()> {
+    fn add_listener(&self, address: IpAddress, port: u16) -> io::Result<()> {
         self.change(|wanted| wanted.add_listener(address, port))
     }
 
-    fn remove_listener(&self, address: Ipv4Addr, port: u16) -> io::Result<()> {
+    fn remove_listener(&self, address: IpAddress, port: u16) -> io::Result<()> {
         self.change(|wanted| wanted.remove_listener(address, port))
     }
 
@@ -306,7 +308,7 @@ impl Steering for XdpSteering {
         self.change(|wanted| wanted.remove_block(first))
     }
 
-    fn set_local_addresses(&self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+    fn set_local_addresses(&self, addresses: &[IpAddress]) -> io::Result<()> {
         self.change(|wanted| wanted.set_addresses(addresses))
     }
 }
@@ -319,10 +321,10 @@ mod tests {
 
     #[test]
     fn each_queue_has_entries_of_its_own() {
-        let mut wanted = Wanted::new(vec![ONE]);
-        wanted.add_listener(Ipv4Addr::UNSPECIFIED, 80);
-        wanted.add_listener(ONE, 81);
-        wanted.remove_listener(ONE, 81);
+        let mut wanted = Wanted::new(vec![ONE.into()]);
+        wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
+        wanted.add_listener(ONE.into(), 81);
+        wanted.remove_listener(ONE.into(), 81);
         wanted.add_block(640);
         let entries = entries(&wanted, TPA_SHARED, &[3, 5]);
         assert_eq!(entries.len(), 8);

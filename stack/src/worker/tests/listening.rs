@@ -1,7 +1,7 @@
 //! SYN queue, accept queue, SYN cookies (RFC 4987), and what a listener makes
 //! of everything else (RFC 9293 3.10.7.2, 3.10.7.4).
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use tpa_tcp::wire::{TcpFlags, TcpOptions, Timestamps};
@@ -26,12 +26,12 @@ fn listening(backlog: u32) -> (Bench, Handle) {
 }
 
 /// The `n`-th of many peers.
-fn peer(n: u32) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::from_bits(0x0a00_0001 + n), 1024 + (n % 60_000) as u16)
+fn peer(n: u32) -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 1024 + (n % 60_000) as u16)
 }
 
 /// Completes a handshake from an address.
-fn open(bench: &mut Bench, from: SocketAddrV4) {
+fn open(bench: &mut Bench, from: SocketAddr) {
     let syn_ack = only(bench.send_from(from, &syn()));
     assert!(bench.send_from(from, &last_ack(&syn_ack, b"")).is_empty());
 }
@@ -62,11 +62,11 @@ fn a_half_open_connection_is_no_socket_yet() {
 }
 
 #[test]
-fn a_half_open_connection_takes_less_than_200_bytes() {
+fn a_half_open_connection_takes_less_than_250_bytes() {
     // With its place in the order of deadlines.
     let size =
         size_of::<(FlowKey, (tpa_tcp::Instant, HalfOpen))>() + size_of::<(tpa_tcp::Instant, FlowKey)>();
-    assert!(size <= 200, "{size}");
+    assert!(size <= 250, "{size}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_cookie_is_refused_by_a_listener_that_has_sent_none() {
     let (mut bench, _) = listening(0);
     flood(&mut bench, 3);
     let syn_ack = bench.ask(&syn());
-    let listener = bench.server.lock().listener_for(*SERVER.ip(), SERVER.port()).unwrap();
+    let listener = bench.server.lock().listener_for(SERVER.ip().into(), SERVER.port()).unwrap();
     if let Some(crate::worker::socket::Socket::Listener(listener)) = bench.server.lock().sockets.at(listener)
     {
         listener.cookie_sent_at = None;
@@ -288,10 +288,9 @@ fn only_a_syn_or_an_ack_is_answered_by_a_listener() {
 #[test]
 fn a_syn_from_an_address_that_no_peer_has_is_not_answered() {
     let (mut bench, _) = listening(16);
-    let addresses =
-        [[127, 0, 0, 1], [224, 0, 0, 5], [255, 255, 255, 255], [0, 0, 0, 0], SERVER.ip().octets()];
+    let addresses = [[127, 0, 0, 1], [224, 0, 0, 5], [255, 255, 255, 255], [0, 0, 0, 0], [192, 168, 7, 1]];
     for address in addresses {
-        let from = SocketAddrV4::new(Ipv4Addr::from(address), 40_000);
+        let from = SocketAddr::new(Ipv4Addr::from(address).into(), 40_000);
         assert!(bench.send_from(from, &syn()).is_empty(), "{from}");
     }
     assert_eq!(bench.server.lock().half_open.len(), 0);
@@ -357,7 +356,7 @@ proptest! {
         flood(&mut bench, 5);
         let count = forged.len();
         for (seq, ack, port) in forged {
-            let from = SocketAddrV4::new(*CLIENT.ip(), port | 1);
+            let from = SocketAddr::new(CLIENT.ip(), port | 1);
             let answer = only(bench.send_from(from, &segment(ACK, SeqNum(seq), SeqNum(ack), b"forged")));
             prop_assert_eq!(answer.tcp().flags, RST);
         }

@@ -1,15 +1,15 @@
 //! A worker at one end of a wire and a peer at the other that makes each frame
 //! by hand, in virtual time.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use tpa_tcp::wire::{
-    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpFrame, TcpOptions,
-    TcpRepr, Timestamps, emit_tcp_frame, parse_frame,
+    ChecksumPolicy, Ecn, EthernetAddress, Frame, FrameHeader, Ports, TcpFlags, TcpFrame, TcpOptions, TcpRepr,
+    Timestamps, emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{Duration, Instant, SeqNum, Transmit};
 
-use super::{SERVER, worker};
+use super::{SERVER, v4, worker};
 use crate::SocketOptions;
 use crate::clock;
 use crate::device::wire::{WireDevice, wire};
@@ -18,7 +18,7 @@ use crate::handle::Handle;
 use crate::packet::Packet;
 use crate::worker::Worker;
 
-pub const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 7, 2), 40_000);
+pub const CLIENT: SocketAddr = v4(2, 40_000);
 const SERVER_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
 pub const CLIENT_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
 
@@ -87,7 +87,7 @@ pub fn last_ack<'a>(syn_ack: &Received, payload: &'a [u8]) -> Transmit<'a> {
 impl Bench {
     pub fn new() -> Self {
         let (a, device) = wire(1500);
-        Self { server: worker(a, *SERVER.ip()), device, now: clock::now() }
+        Self { server: worker(a, SERVER.ip()), device, now: clock::now() }
     }
 
     /// Puts a frame onto the wire and runs the worker.
@@ -99,7 +99,7 @@ impl Bench {
     }
 
     /// Sends a segment from an address of the peer's; returns the answers.
-    pub fn send_from(&mut self, from: SocketAddrV4, segment: &Transmit<'_>) -> Vec<Received> {
+    pub fn send_from(&mut self, from: SocketAddr, segment: &Transmit<'_>) -> Vec<Received> {
         let bytes = frame(from, SERVER, segment);
         self.send_frame(&bytes)
     }
@@ -139,7 +139,7 @@ impl Bench {
     pub fn connect(&mut self) -> (Handle, Received) {
         let handle = {
             let mut server = self.server.lock();
-            server.neighbours.learn(*CLIENT.ip(), CLIENT_MAC);
+            server.neighbours.learn(CLIENT.ip().into(), CLIENT_MAC);
             server.connect(None, CLIENT, SocketOptions::default()).unwrap()
         };
         (handle, only(self.run()))
@@ -164,14 +164,15 @@ pub fn only(mut received: Vec<Received>) -> Received {
 }
 
 /// A frame from the peer's hardware address to the worker's.
-pub fn frame(from: SocketAddrV4, to: SocketAddrV4, segment: &Transmit<'_>) -> Vec<u8> {
-    let header = EthIpv4Header {
+pub fn frame(from: SocketAddr, to: SocketAddr, segment: &Transmit<'_>) -> Vec<u8> {
+    let header = FrameHeader {
         src_mac: CLIENT_MAC,
         dst_mac: SERVER_MAC,
-        src: *from.ip(),
-        dst: *to.ip(),
+        src: from.ip().into(),
+        dst: to.ip().into(),
         tos: 0,
         ttl: 64,
+        flow_label: 0,
     };
     let mut bytes = vec![0; 2000];
     let ports = Ports { src: from.port(), dst: to.port() };

@@ -1,7 +1,7 @@
 //! TIME-WAIT: small, bounded, and still the connection (RFC 9293 3.6.1, RFC
 //! 1337, RFC 6191).
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use tpa_tcp::wire::{TcpFlags, TcpOptions};
@@ -33,7 +33,7 @@ fn listening() -> (Bench, Handle) {
 /// Opens a connection from a port of the peer's, closes it from this end, and
 /// returns the next number that the worker would send.
 fn rest(bench: &mut Bench, listener: Handle, port: u16) -> SeqNum {
-    let from = SocketAddrV4::new(*CLIENT.ip(), port);
+    let from = SocketAddr::new(CLIENT.ip(), port);
     let syn_ack = only(bench.send_from(from, &plain_syn(IRS)));
     let next = syn_ack.tcp().seq + 1;
     bench.send_from(from, &segment(ACK, IRS + 1, next, b""));
@@ -59,9 +59,9 @@ fn a_connection_in_time_wait_is_no_socket_any_more() {
 }
 
 #[test]
-fn a_connection_in_time_wait_takes_less_than_200_bytes() {
+fn a_connection_in_time_wait_takes_less_than_250_bytes() {
     let size = size_of::<(FlowKey, (tpa_tcp::Instant, Resting))>() + size_of::<(tpa_tcp::Instant, FlowKey)>();
-    assert!(size <= 200, "{size}");
+    assert!(size <= 250, "{size}");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_oldest_makes_room() {
     assert_eq!(resting(&bench), 3);
     assert_eq!(bench.server.lock().counters.time_wait_overflows.get(), 2);
     let flags = |bench: &mut Bench, n: usize| {
-        let from = SocketAddrV4::new(*CLIENT.ip(), 1000 + n as u16);
+        let from = SocketAddr::new(CLIENT.ip(), 1000 + n as u16);
         only(bench.send_from(from, &segment(FIN_ACK, IRS + 1, nexts[n], b""))).tcp().flags
     };
     assert_eq!(flags(&mut bench, 1), TcpFlags::RST);
@@ -185,7 +185,7 @@ fn the_local_port_of_a_client_stays_taken_until_the_end() {
     let (client, sent) = bench.connect();
     let (ours, port) = (sent.tcp().seq, sent.tcp().src_port);
     let to_port = |bench: &mut Bench, segment: &Transmit<'_>| {
-        let bytes = super::peer::frame(CLIENT, SocketAddrV4::new(*SERVER.ip(), port), segment);
+        let bytes = super::peer::frame(CLIENT, SocketAddr::new(SERVER.ip(), port), segment);
         bench.send_frame(&bytes)
     };
     let syn_ack = Transmit {
@@ -201,7 +201,7 @@ fn the_local_port_of_a_client_stays_taken_until_the_end() {
     to_port(&mut bench, &segment(FIN_ACK, IRS + 1, ours + 2, b""));
     assert_eq!(resting(&bench), 1);
     let again = |bench: &Bench| {
-        let local = SocketAddrV4::new(*SERVER.ip(), port);
+        let local = SocketAddr::new(SERVER.ip(), port);
         bench.server.lock().connect(Some(local), CLIENT, SocketOptions::default())
     };
     assert_eq!(again(&bench), Err(Errno::EADDRNOTAVAIL));

@@ -2,11 +2,9 @@
 //! policies agree with each other, and what was read survives being written
 //! and read again.
 
-use std::net::Ipv4Addr;
-
 use tpa_tcp::wire::{
-    ArpRepr, ChecksumPolicy, EchoRepr, EthIpv4Header, EthernetAddress, Frame, Icmpv4Frame, Icmpv4Message,
-    Ports, TcpFrame, TcpOptions, emit_arp_frame, emit_echo_reply, emit_tcp_frame, parse_frame,
+    ArpRepr, ChecksumPolicy, EchoRepr, EthernetAddress, Frame, FrameHeader, Icmpv4Frame, Icmpv4Message,
+    IpAddress, Ports, TcpFrame, TcpOptions, emit_arp_frame, emit_echo_reply, emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{Transmit, reset_for};
 
@@ -32,8 +30,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-fn header(src_mac: EthernetAddress, dst_mac: EthernetAddress, src: Ipv4Addr, dst: Ipv4Addr) -> EthIpv4Header {
-    EthIpv4Header { src_mac, dst_mac, src, dst, tos: 0, ttl: 64 }
+fn header(src_mac: EthernetAddress, dst_mac: EthernetAddress, src: IpAddress, dst: IpAddress) -> FrameHeader {
+    FrameHeader { src_mac, dst_mac, src, dst, tos: 0, ttl: 64, flow_label: 0 }
 }
 
 fn check_tcp(bytes: &[u8], frame: &TcpFrame) {
@@ -55,15 +53,14 @@ fn check_tcp(bytes: &[u8], frame: &TcpFrame) {
         payload: (first, second),
         is_retransmit: false,
     };
-    let header =
-        EthIpv4Header { tos: frame.tos, ..header(frame.src_mac, frame.dst_mac, frame.src, frame.dst) };
+    let header = FrameHeader { tos: frame.tos, ..header(frame.src_mac, frame.dst_mac, frame.src, frame.dst) };
     let ports = Ports { src: tcp.src_port, dst: tcp.dst_port };
     for (checksum, policy) in [(true, ChecksumPolicy::Verify), (false, ChecksumPolicy::VerifyOrPartial)] {
         let mut written = vec![0; LARGEST];
         let len = emit_tcp_frame(&mut written, &header, 7, &segment, ports, checksum);
         if len == 0 {
             // Our header can be longer than the one that came, by its padding.
-            assert!(payload.len() + tcp.options.wire_len() + 40 > 65_535, "{segment:?} is refused");
+            assert!(payload.len() + tcp.options.wire_len() + 20 + 20 > 65_535, "{segment:?} is refused");
             return;
         }
         match parse_frame(&written[..len], policy) {

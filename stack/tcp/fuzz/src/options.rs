@@ -4,21 +4,22 @@
 use std::net::Ipv4Addr;
 
 use tpa_tcp::wire::{
-    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
-    parse_frame,
+    ChecksumPolicy, Ecn, EthernetAddress, Frame, FrameHeader, IpAddress, Ports, TcpFlags, TcpOptions,
+    emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{SeqNum, Transmit};
 
 /// Room for options in a TCP header (RFC 9293 3.1).
 const MOST: usize = 40;
 
-const HEADER: EthIpv4Header = EthIpv4Header {
+const HEADER: FrameHeader = FrameHeader {
     src_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
     dst_mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
-    src: Ipv4Addr::new(10, 0, 0, 1),
-    dst: Ipv4Addr::new(10, 0, 0, 2),
+    src: IpAddress::from_v4(Ipv4Addr::new(10, 0, 0, 1)),
+    dst: IpAddress::from_v4(Ipv4Addr::new(10, 0, 0, 2)),
     tos: 0,
     ttl: 64,
+    flow_label: 0,
 };
 
 /// Parses `bytes` as the options of a header; then emits and parses again.

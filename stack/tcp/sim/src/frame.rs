@@ -44,17 +44,18 @@ pub(crate) fn damage(frame: &mut [u8], random: &mut Random) {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
-    use tpa_tcp::wire::{ChecksumPolicy, EthIpv4Header, EthernetAddress, Frame, Ports, emit_tcp_frame};
+    use tpa_tcp::wire::{ChecksumPolicy, EthernetAddress, Frame, FrameHeader, Ports, emit_tcp_frame};
     use tpa_tcp::{SeqNum, Transmit, wire};
 
     fn frame(tos: u8, ecn: wire::Ecn) -> Vec<u8> {
-        let header = EthIpv4Header {
+        let header = FrameHeader {
             src_mac: EthernetAddress([2; 6]),
             dst_mac: EthernetAddress([4; 6]),
-            src: Ipv4Addr::new(10, 0, 0, 1),
-            dst: Ipv4Addr::new(10, 0, 0, 2),
+            src: Ipv4Addr::new(10, 0, 0, 1).into(),
+            dst: Ipv4Addr::new(10, 0, 0, 2).into(),
             tos,
             ttl: 64,
+            flow_label: 0,
         };
         let syn = wire::TcpRepr {
             src_port: 1,

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tpa_tcp::wire::{
-    EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpFrame, TcpRepr, emit_tcp_frame, parse_frame,
+    EthernetAddress, Frame, FrameHeader, Ports, TcpFlags, TcpFrame, TcpRepr, emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{
     Chunk, Config, Connection, Duration, Events, Instant, Params, SeqNum, State, Transmit, reset_for,
@@ -87,7 +87,7 @@ pub trait Program {
 pub(crate) struct Host {
     config: Arc<Config>,
     params: Params,
-    header: EthIpv4Header,
+    header: FrameHeader,
     ports: Ports,
     segmentation: bool,
     coalescing: Duration,
@@ -119,17 +119,18 @@ impl Host {
     ) -> Self {
         let peer = index ^ 1;
         let mac = |index: usize| EthernetAddress([2, 0, 0, 0, (index >> 8) as u8, index as u8]);
-        let ip = |index: usize| Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8);
+        let ip = |index: usize| Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8).into();
         let isn = SeqNum(random.bits() as u32);
         Self {
             params: Params { isn, ts_offset: random.bits() as u32, mss: config.mss },
-            header: EthIpv4Header {
+            header: FrameHeader {
                 src_mac: mac(index),
                 dst_mac: mac(peer),
                 src: ip(index),
                 dst: ip(peer),
                 tos: 0,
                 ttl: 64,
+                flow_label: 0,
             },
             ports: Ports { src: 1000 + index as u16, dst: 1000 + peer as u16 },
             segmentation: config.segmentation,
@@ -298,7 +299,7 @@ fn check(rules: &mut WireRules, segment: &Transmit<'_>, checks: Checks) -> Resul
     if checks == Checks::All { rules.on_sent(segment) } else { Ok(()) }
 }
 
-fn emit(header: &EthIpv4Header, ports: Ports, segment: &Transmit<'_>, checks: Checks) -> Vec<u8> {
+fn emit(header: &FrameHeader, ports: Ports, segment: &Transmit<'_>, checks: Checks) -> Vec<u8> {
     let mut frame = vec![0; 54 + segment.options.wire_len() + segment.payload_len()];
     let len = emit_tcp_frame(&mut frame, header, 0, segment, ports, checks == Checks::All);
     assert_eq!(len, frame.len(), "the segment fits exactly");

@@ -1,6 +1,8 @@
 //! The Internet checksum (RFC 1071), summed eight bytes at a time.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::address::IpAddress;
 
 /// How far to believe the checksums of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +25,30 @@ pub enum ChecksumPolicy {
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of the TCP pseudo-header (RFC 9293 3.1).
+    /// The sum of the pseudo-header between two addresses of one family (RFC
+    /// 9293 3.1, RFC 8200 8.1).
     #[inline]
-    pub fn pseudo_header(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> Self {
+    pub fn pseudo_header(src: IpAddress, dst: IpAddress, protocol: u8, len: u16) -> Self {
+        match (src.to_v4(), dst.to_v4()) {
+            (Some(src), Some(dst)) => Self::pseudo_header_v4(src, dst, protocol, len),
+            _ => Self::pseudo_header_v6(src.to_v6(), dst.to_v6(), protocol, len),
+        }
+    }
+
+    #[inline]
+    fn pseudo_header_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> Self {
         let addresses =
             u64::from(u32::from_ne_bytes(src.octets())) + u64::from(u32::from_ne_bytes(dst.octets()));
         let [high, low] = len.to_be_bytes();
         let rest = u64::from(u32::from_ne_bytes([0, protocol, high, low]));
         Self(addresses + rest)
+    }
+
+    #[inline]
+    fn pseudo_header_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u16) -> Self {
+        let [high, low] = len.to_be_bytes();
+        let rest = u64::from(u32::from_ne_bytes([0, protocol, high, low]));
+        Self(rest).plus(&src.octets()).plus(&dst.octets())
     }
 
     /// Adds `bytes`, which start at an even offset of what is summed.
@@ -120,7 +138,17 @@ mod tests {
     fn a_pseudo_header_sums_like_its_bytes() {
         let (src, dst) = (Ipv4Addr::new(10, 1, 2, 3), Ipv4Addr::new(192, 168, 255, 254));
         let bytes = [10, 1, 2, 3, 192, 168, 255, 254, 0, 6, 0x12, 0x34];
-        let sum = Sum::pseudo_header(src, dst, 6, 0x1234);
+        let sum = Sum::pseudo_header(src.into(), dst.into(), 6, 0x1234);
+        assert_eq!(sum.checksum(), Sum::default().plus(&bytes).checksum());
+    }
+
+    #[test]
+    fn an_ipv6_pseudo_header_sums_like_its_bytes() {
+        let (src, dst): (Ipv6Addr, Ipv6Addr) =
+            ("2001:db8::ff:1".parse().unwrap(), "fe80::2".parse().unwrap());
+        let rest = [0, 0, 0x12, 0x34, 0, 0, 0, 58];
+        let bytes = [&src.octets()[..], &dst.octets(), &rest].concat();
+        let sum = Sum::pseudo_header(src.into(), dst.into(), 58, 0x1234);
         assert_eq!(sum.checksum(), Sum::default().plus(&bytes).checksum());
     }
 

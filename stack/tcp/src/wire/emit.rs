@@ -1,33 +1,41 @@
 //! Whole frames to send.
 
-use std::net::Ipv4Addr;
-
+use super::address::IpAddress;
 use super::checksum::Sum;
 use super::ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress, EthernetRepr};
 use super::ipv4::{IPV4_HEADER_LEN, Ipv4Repr, PROTOCOL_TCP};
+use super::ipv6::{IPV6_HEADER_LEN, Ipv6Repr};
 use super::tcp::TCP_HEADER_LEN;
 use crate::connection::Transmit;
 
 /// Where a frame goes and from where: what all segments of a connection share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EthIpv4Header {
+pub struct FrameHeader {
     /// Our hardware address.
     pub src_mac: EthernetAddress,
     /// Hardware address of the next hop.
     pub dst_mac: EthernetAddress,
     /// Our address.
-    pub src: Ipv4Addr,
-    /// The peer's address.
-    pub dst: Ipv4Addr,
+    pub src: IpAddress,
+    /// The peer's address, of the same family.
+    pub dst: IpAddress,
     /// Differentiated services; the ECN bits of a TCP frame are the segment's.
     pub tos: u8,
-    /// Time to live.
+    /// Time to live, or hop limit.
     pub ttl: u8,
+    /// Flow label of IPv6 packets, 20 bits (RFC 6437).
+    pub flow_label: u32,
 }
 
-impl EthIpv4Header {
+impl FrameHeader {
+    /// Length of the Ethernet and IP headers.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        ETHERNET_HEADER_LEN + if self.dst.is_v4() { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN }
+    }
+
     /// Writes both headers to the front of `frame`; returns what is behind
-    /// them, `None` when `frame` is too small.
+    /// them, `None` when `frame` is too small. `ident` is for IPv4 alone.
     #[inline]
     pub(super) fn emit<'a>(
         &self,
@@ -37,15 +45,22 @@ impl EthIpv4Header {
         payload_len: u16,
     ) -> Option<&'a mut [u8]> {
         let (ethernet, rest) = frame.split_first_chunk_mut::<ETHERNET_HEADER_LEN>()?;
-        let (ip, rest) = rest.split_first_chunk_mut::<IPV4_HEADER_LEN>()?;
-        EthernetRepr { src: self.src_mac, dst: self.dst_mac, kind: EtherType::Ipv4 }.emit(ethernet);
-        *ip = Ipv4Repr {
-            src: self.src,
-            dst: self.dst,
-            tos: self.tos,
-            ttl: self.ttl,
+        let (src_mac, dst_mac) = (self.src_mac, self.dst_mac);
+        if let (Some(src), Some(dst)) = (self.src.to_v4(), self.dst.to_v4()) {
+            EthernetRepr { src: src_mac, dst: dst_mac, kind: EtherType::Ipv4 }.emit(ethernet);
+            let (ip, rest) = rest.split_first_chunk_mut::<IPV4_HEADER_LEN>()?;
+            *ip = Ipv4Repr { src, dst, tos: self.tos, ttl: self.ttl, protocol, ident, payload_len }.emit();
+            return Some(rest);
+        }
+        EthernetRepr { src: src_mac, dst: dst_mac, kind: EtherType::Ipv6 }.emit(ethernet);
+        let (ip, rest) = rest.split_first_chunk_mut::<IPV6_HEADER_LEN>()?;
+        *ip = Ipv6Repr {
+            src: self.src.to_v6(),
+            dst: self.dst.to_v6(),
+            traffic_class: self.tos,
+            flow_label: self.flow_label,
+            hop_limit: self.ttl,
             protocol,
-            ident,
             payload_len,
         }
         .emit();
@@ -62,7 +77,7 @@ pub struct Ports {
     pub dst: u16,
 }
 
-/// Writes `segment` as a whole frame, DF set, into `buf` and returns its
+/// Writes `segment` as a whole frame, that no router may fragment, into `buf` and returns its
 /// length; zero when it does not fit `buf` or an IP packet.
 ///
 /// With `checksum` the TCP checksum is computed; without, the field holds the
@@ -70,7 +85,7 @@ pub struct Ports {
 #[inline]
 pub fn emit_tcp_frame(
     buf: &mut [u8],
-    header: &EthIpv4Header,
+    header: &FrameHeader,
     ident: u16,
     segment: &Transmit<'_>,
     ports: Ports,
@@ -80,13 +95,14 @@ pub fn emit_tcp_frame(
     let (first, second) = segment.payload;
     let header_len = TCP_HEADER_LEN + options.len();
     let tcp_len = header_len + first.len() + second.len();
-    let total = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + tcp_len;
+    let total = header.len() + tcp_len;
     let Ok(ip_payload) = u16::try_from(tcp_len) else { return 0 };
-    if usize::from(ip_payload) + IPV4_HEADER_LEN > usize::from(u16::MAX) {
+    // The length in an IPv4 header counts the header.
+    if header.dst.is_v4() && tcp_len + IPV4_HEADER_LEN > usize::from(u16::MAX) {
         return 0;
     }
     let Some(frame) = buf.get_mut(..total) else { return 0 };
-    let header = EthIpv4Header { tos: segment.ecn.in_tos(header.tos), ..*header };
+    let header = FrameHeader { tos: segment.ecn.in_tos(header.tos), ..*header };
     let Some(rest) = header.emit(frame, ident, PROTOCOL_TCP, ip_payload) else { return 0 };
     let Some((head, rest)) = rest.split_first_chunk_mut::<TCP_HEADER_LEN>() else { return 0 };
     let (option_bytes, body) = rest.split_at_mut(options.len());
@@ -124,15 +140,17 @@ mod tests {
         ChecksumPolicy, Ecn, Frame, TcpFlags, TcpFrame, TcpOptions, Timestamps, WireError, parse_frame,
     };
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
-    fn header() -> EthIpv4Header {
-        EthIpv4Header {
+    fn header() -> FrameHeader {
+        FrameHeader {
             src_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
             dst_mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            src: Ipv4Addr::new(10, 0, 0, 1),
-            dst: Ipv4Addr::new(10, 0, 0, 2),
+            src: Ipv4Addr::new(10, 0, 0, 1).into(),
+            dst: Ipv4Addr::new(10, 0, 0, 2).into(),
             tos: 0x10,
             ttl: 64,
+            flow_label: 0,
         }
     }
 

@@ -43,6 +43,8 @@ pub enum EtherType {
     Ipv4,
     /// ARP (0x0806).
     Arp,
+    /// IPv6 (0x86dd).
+    Ipv6,
     /// Anything else.
     Other(u16),
 }
@@ -53,6 +55,7 @@ impl EtherType {
         match self {
             EtherType::Ipv4 => 0x0800,
             EtherType::Arp => 0x0806,
+            EtherType::Ipv6 => 0x86dd,
             EtherType::Other(number) => number,
         }
     }
@@ -72,6 +75,7 @@ impl EthernetRepr {
         let kind = match reader::be16(frame, 12)? {
             0x0800 => EtherType::Ipv4,
             0x0806 => EtherType::Arp,
+            0x86dd => EtherType::Ipv6,
             number => EtherType::Other(number),
         };
         Ok(Self {

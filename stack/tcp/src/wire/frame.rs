@@ -1,15 +1,16 @@
 //! From an Ethernet frame to what a worker dispatches on.
 
-use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use super::WireError;
+use super::address::IpAddress;
 use super::arp::ArpRepr;
 use super::checksum::{ChecksumPolicy, Sum};
 use super::ecn::Ecn;
 use super::ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress, EthernetRepr};
 use super::icmpv4::Icmpv4Message;
 use super::ipv4::{Ipv4Repr, PROTOCOL_ICMP, PROTOCOL_TCP};
+use super::ipv6::Ipv6Repr;
 use super::tcp::TcpRepr;
 
 /// Where the checksum field lies in a TCP header.
@@ -18,7 +19,7 @@ const CHECKSUM_OFFSET: Range<usize> = 16..18;
 /// A received frame, as far as the stack cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// A TCP segment over IPv4.
+    /// A TCP segment.
     Tcp(TcpFrame),
     /// ARP for IPv4.
     Arp(ArpRepr),
@@ -35,10 +36,10 @@ pub struct TcpFrame {
     pub src_mac: EthernetAddress,
     /// Hardware address that it was sent to.
     pub dst_mac: EthernetAddress,
-    /// IPv4 source.
-    pub src: Ipv4Addr,
-    /// IPv4 destination.
-    pub dst: Ipv4Addr,
+    /// Source address.
+    pub src: IpAddress,
+    /// Destination address.
+    pub dst: IpAddress,
     /// Differentiated services and ECN.
     pub tos: u8,
     /// The segment's header.
@@ -54,17 +55,17 @@ pub struct Icmpv4Frame {
     pub src_mac: EthernetAddress,
     /// Hardware address that it was sent to.
     pub dst_mac: EthernetAddress,
-    /// IPv4 source.
-    pub src: Ipv4Addr,
-    /// IPv4 destination.
-    pub dst: Ipv4Addr,
+    /// Source address.
+    pub src: IpAddress,
+    /// Destination address.
+    pub dst: IpAddress,
     /// The message.
     pub message: Icmpv4Message,
 }
 
 /// Parses a frame from its first Ethernet byte on and verifies its checksums
-/// as `policy` asks. Padding behind the IP packet is no payload; IP options are
-/// skipped.
+/// as `policy` asks. Padding behind the IP packet is no payload; IP options and
+/// extension headers are skipped.
 ///
 /// # Errors
 ///
@@ -75,6 +76,7 @@ pub fn parse_frame(frame: &[u8], policy: ChecksumPolicy) -> Result<Frame, WireEr
     let packet = frame.get(ETHERNET_HEADER_LEN..).ok_or(WireError::Truncated)?;
     match ethernet.kind {
         EtherType::Ipv4 => parse_ipv4(frame, packet, &ethernet, policy),
+        EtherType::Ipv6 => parse_ipv6(frame, packet, &ethernet, policy),
         EtherType::Arp => ArpRepr::parse(packet).map(Frame::Arp),
         EtherType::Other(_) => Ok(Frame::Other),
     }
@@ -90,12 +92,15 @@ fn parse_ipv4(
     let (ip, body) = Ipv4Repr::parse(packet, policy)?;
     let at = ETHERNET_HEADER_LEN + body.start..ETHERNET_HEADER_LEN + body.end;
     match ip.protocol {
-        PROTOCOL_TCP => parse_tcp(frame, at, ethernet, &ip, policy).map(Frame::Tcp),
+        PROTOCOL_TCP => {
+            let ip = Around { src: ip.src.into(), dst: ip.dst.into(), tos: ip.tos };
+            parse_tcp(frame, at, ethernet, &ip, policy).map(Frame::Tcp)
+        }
         PROTOCOL_ICMP => Ok(Frame::Icmpv4(Icmpv4Frame {
             src_mac: ethernet.src,
             dst_mac: ethernet.dst,
-            src: ip.src,
-            dst: ip.dst,
+            src: ip.src.into(),
+            dst: ip.dst.into(),
             message: Icmpv4Message::parse(frame, at, policy)?,
         })),
         _ => Ok(Frame::Other),
@@ -103,11 +108,36 @@ fn parse_ipv4(
 }
 
 #[inline]
+fn parse_ipv6(
+    frame: &[u8],
+    packet: &[u8],
+    ethernet: &EthernetRepr,
+    policy: ChecksumPolicy,
+) -> Result<Frame, WireError> {
+    let (ip, body) = Ipv6Repr::parse(packet)?;
+    let at = ETHERNET_HEADER_LEN + body.start..ETHERNET_HEADER_LEN + body.end;
+    match ip.protocol {
+        PROTOCOL_TCP => {
+            let ip = Around { src: ip.src.into(), dst: ip.dst.into(), tos: ip.traffic_class };
+            parse_tcp(frame, at, ethernet, &ip, policy).map(Frame::Tcp)
+        }
+        _ => Ok(Frame::Other),
+    }
+}
+
+/// What a TCP segment needs of the IP header around it.
+struct Around {
+    src: IpAddress,
+    dst: IpAddress,
+    tos: u8,
+}
+
+#[inline]
 fn parse_tcp(
     frame: &[u8],
     at: Range<usize>,
     ethernet: &EthernetRepr,
-    ip: &Ipv4Repr,
+    ip: &Around,
     policy: ChecksumPolicy,
 ) -> Result<TcpFrame, WireError> {
     let segment = frame.get(at.clone()).ok_or(WireError::Truncated)?;
@@ -127,8 +157,8 @@ fn parse_tcp(
 }
 
 #[inline]
-fn verify_tcp(segment: &[u8], ip: &Ipv4Repr, policy: ChecksumPolicy) -> Result<(), WireError> {
-    let pseudo = Sum::pseudo_header(ip.src, ip.dst, PROTOCOL_TCP, ip.payload_len);
+fn verify_tcp(segment: &[u8], ip: &Around, policy: ChecksumPolicy) -> Result<(), WireError> {
+    let pseudo = Sum::pseudo_header(ip.src, ip.dst, PROTOCOL_TCP, segment.len() as u16);
     let is_partial = || segment.get(CHECKSUM_OFFSET) == Some(&pseudo.partial()[..]);
     if (policy == ChecksumPolicy::VerifyOrPartial && is_partial()) || pseudo.plus(segment).is_valid() {
         Ok(())

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
+use super::address::IpAddress;
 use super::checksum::{ChecksumPolicy, Sum};
-use super::emit::EthIpv4Header;
+use super::emit::FrameHeader;
 use super::ethernet::ETHERNET_HEADER_LEN;
 use super::ipv4::{FRAGMENT_OFFSET, IPV4_HEADER_LEN, PROTOCOL_ICMP, PROTOCOL_TCP};
 use super::{WireError, reader};
@@ -69,9 +70,9 @@ pub enum Icmpv4Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotedSegment {
     /// Our address.
-    pub src: Ipv4Addr,
+    pub src: IpAddress,
     /// The peer's address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddress,
     /// Our port.
     pub src_port: u16,
     /// The peer's port.
@@ -97,8 +98,8 @@ impl QuotedSegment {
         let tcp: [u8; QUOTED_TCP_LEN] = reader::array(packet, header_len).ok()?;
         let [p0, p1, r0, r1, q0, q1, q2, q3] = tcp;
         Some(Self {
-            src: Ipv4Addr::new(s0, s1, s2, s3),
-            dst: Ipv4Addr::new(d0, d1, d2, d3),
+            src: Ipv4Addr::new(s0, s1, s2, s3).into(),
+            dst: Ipv4Addr::new(d0, d1, d2, d3).into(),
             src_port: u16::from_be_bytes([p0, p1]),
             dst_port: u16::from_be_bytes([r0, r1]),
             seq: SeqNum(u32::from_be_bytes([q0, q1, q2, q3])),
@@ -131,7 +132,7 @@ impl Icmpv4Message {
 /// Writes the frame that answers an echo request with the same data. `header`
 /// is the one of the reply. Returns the frame's length, or zero when `buf` is
 /// too small.
-pub fn emit_echo_reply(buf: &mut [u8], header: &EthIpv4Header, echo: &EchoRepr, data: &[u8]) -> usize {
+pub fn emit_echo_reply(buf: &mut [u8], header: &FrameHeader, echo: &EchoRepr, data: &[u8]) -> usize {
     let total = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + ECHO_HEADER_LEN + data.len();
     let Ok(ip_payload) = u16::try_from(ECHO_HEADER_LEN + data.len()) else { return 0 };
     let Some(frame) = buf.get_mut(..total) else { return 0 };
@@ -150,14 +151,15 @@ mod tests {
     use crate::wire::{EthernetAddress, Frame, parse_frame};
     use proptest::prelude::*;
 
-    fn header() -> EthIpv4Header {
-        EthIpv4Header {
+    fn header() -> FrameHeader {
+        FrameHeader {
             src_mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
             dst_mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            src: Ipv4Addr::new(10, 0, 0, 1),
-            dst: Ipv4Addr::new(10, 0, 0, 2),
+            src: Ipv4Addr::new(10, 0, 0, 1).into(),
+            dst: Ipv4Addr::new(10, 0, 0, 2).into(),
             tos: 0,
             ttl: 64,
+            flow_label: 0,
         }
     }
 

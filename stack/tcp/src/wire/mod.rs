@@ -6,6 +6,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod address;
 mod arp;
 mod checksum;
 mod ecn;
@@ -14,20 +15,23 @@ mod ethernet;
 mod frame;
 mod icmpv4;
 mod ipv4;
+mod ipv6;
 mod options;
 mod reader;
 mod tcp;
 
 use thiserror::Error;
 
+pub use address::IpAddress;
 pub use arp::{ARP_FRAME_LEN, ArpOperation, ArpRepr, emit_arp_frame};
 pub use checksum::{ChecksumPolicy, Sum};
 pub use ecn::Ecn;
-pub use emit::{EthIpv4Header, Ports, emit_tcp_frame};
+pub use emit::{FrameHeader, Ports, emit_tcp_frame};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress};
 pub use frame::{Frame, Icmpv4Frame, TcpFrame, parse_frame};
 pub use icmpv4::{EchoRepr, Icmpv4Message, QuotedSegment, emit_echo_reply};
 pub use ipv4::{IPV4_HEADER_LEN, Ipv4Repr};
+pub use ipv6::{IPV6_HEADER_LEN, Ipv6Repr};
 pub use options::{MAX_OPTIONS_LEN, SackBlocks, TcpOptions, Timestamps};
 pub use tcp::{TCP_HEADER_LEN, TcpFlags, TcpRepr};
 
@@ -47,6 +51,6 @@ pub enum WireError {
     #[error("wrong payload checksum")]
     PayloadChecksum,
     /// A fragment: the stack sets DF on all it sends and never reassembles.
-    #[error("IPv4 fragment")]
+    #[error("IP fragment")]
     Fragment,
 }
