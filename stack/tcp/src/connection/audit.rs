@@ -69,7 +69,9 @@ impl<B: Payload> Connection<B> {
         let promised = self.rx.len() + self.rcv.window() as usize;
         let rcvbuf = self.rcvbuf().max(self.config.rcvbuf).max(promised);
         require(self.recv_charge() <= 2 * rcvbuf + SLACK, "received payload takes too much memory")?;
-        let sndbuf = self.sndbuf.max(self.config.sndbuf);
+        // What was written before the program made the buffer smaller stays.
+        let locked = self.flags.contains(Flags::SNDBUF_LOCKED);
+        let sndbuf = self.sndbuf.max(self.config.sndbuf).max(if locked { self.config.sndbuf_max } else { 0 });
         require(self.tx.len() <= sndbuf, "the send buffer is larger than its limit")?;
         require(self.tx.capacity() <= (2 * sndbuf).max(SLACK), "the send ring takes too much memory")
     }

@@ -81,6 +81,7 @@ impl<B: Payload> Connection<B> {
         path.reported_until = until;
         if let Some(search) = &mut path.search {
             search.high = search.high.min(path.reported);
+            search.low = search.low.min(search.high);
         }
         self.follow_path();
     }
@@ -178,7 +179,8 @@ impl<B: Payload> Connection<B> {
         let una = self.snd.una;
         let Some(search) = self.path.as_mut().and_then(|path| path.search.as_mut()) else { return };
         if let Some(probe) = search.probe.filter(|probe| una.ge(probe.seq + probe.len)) {
-            (search.low, search.probe) = (probe.size, None);
+            // The network may have reported less since.
+            (search.low, search.probe) = (probe.size.min(search.high), None);
             self.follow_path();
         }
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tpa_tcp::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr, Timestamps};
-use tpa_tcp::{Chunk, Connection, Duration, Info, Instant, Keepalive, Params, SeqNum, State, reset_for};
+use tpa_tcp::{
+    Chunk, Connection, Duration, Error, Info, Instant, Keepalive, Params, SendError, SeqNum, State, reset_for,
+};
 
 use super::observer::{ISN, OURS, Observer, PEER, THEIRS};
 use super::script::{Call, Device, Kind, Options, Place, Segment, Setup, Stamp, Step, Wait};
@@ -23,6 +25,9 @@ const MOST_TIMERS: u32 = 20_000;
 /// Longer than any connection survives a silent peer: 15 retransmissions with
 /// a timeout of up to 120 s, or as many probes, and TIME-WAIT.
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// A call that sends.
+type Send = fn(&mut Connection<Vec<u8>>, &[u8]) -> Result<usize, SendError>;
 
 /// A connection and those around it.
 pub struct Driver {
@@ -99,9 +104,15 @@ impl Driver {
                 let left = self.connection_una() + u32::from(skip);
                 self.honest_sack(left, left + u32::from(len));
             }
+            Step::TooBig(size, seconds) => {
+                let until = self.now + Duration::from_secs(seconds.into());
+                self.connection.on_path_mtu(size, until);
+            }
+            Step::Unreachable => self.connection.on_unreachable(Error::HostUnreachable),
             Step::Wait(wait) => self.wait(wait),
-            Step::Write(len) => self.write(len, false),
-            Step::WriteUrgent(len) => self.write(len, true),
+            Step::Write(len) => self.write(len, Connection::send),
+            Step::WriteMore(len) => self.write(len, Connection::send_more),
+            Step::WriteUrgent(len) => self.write(len, Connection::send_urgent),
             Step::Read(len) => self.read(len.into()),
             Step::Transmit(device) => self.transmit(device),
             Step::Call(call) => self.call(call),
@@ -257,10 +268,9 @@ impl Driver {
         }
     }
 
-    fn write(&mut self, len: u16, urgent: bool) {
+    fn write(&mut self, len: u16, send: Send) {
         let data = OURS.at(self.written, len.into());
-        let connection = &mut self.connection;
-        if let Ok(taken) = if urgent { connection.send_urgent(data) } else { connection.send(data) } {
+        if let Ok(taken) = send(&mut self.connection, data) {
             assert!(taken <= data.len());
             self.written += taken as u32;
         }
@@ -295,6 +305,11 @@ impl Driver {
             Call::UserTimeoutMillis(millis) => {
                 connection.set_user_timeout(Duration::from_millis(millis.into()));
             }
+            Call::Rcvlowat(bytes) => connection.set_rcvlowat(bytes.into()),
+            Call::NotsentLowat(bytes) => connection.set_notsent_lowat(bytes.into()),
+            Call::WindowClamp(bytes) => connection.set_window_clamp(bytes.into()),
+            Call::Pacing(most) => connection.set_pacing(most.map(u64::from)),
+            Call::Congestion(control) => connection.set_congestion(control.algorithm()),
             Call::Peek(offset) => drop(connection.peek(offset.into(), &mut [0; 100])),
             Call::TakeError => drop(connection.take_error()),
         }
@@ -352,6 +367,9 @@ impl Driver {
             self.seen.check_segment(&segment, shift);
         }
         assert!(smaller || !self.connection.wants_transmit(), "it wants to send, but sends nothing");
+        if !smaller && let Err(error) = self.connection.audit() {
+            panic!("{error}: {:?}", self.info());
+        }
         self.check_timers();
     }
 
@@ -395,6 +413,9 @@ impl Driver {
     /// everything: what was written must drain, and the window reopen.
     pub fn end_with_an_honest_peer(&mut self) {
         self.connection.set_cork(false);
+        if self.connection.pacing_rate().is_some() {
+            self.connection.set_pacing(None);
+        }
         for _ in 0..MOST_READS {
             if self.connection.recv_queued() == 0 {
                 break;
@@ -420,9 +441,13 @@ impl Driver {
             let segment = self.honest(edge, 0xffff, 0);
             self.inject(segment);
             self.transmit(Device::Ordinary);
-            let info = self.info();
-            if info.unacked == 0 && info.send_queued > 0 {
+            let after = self.info();
+            if after.unacked == 0 && after.send_queued > 0 {
                 self.wait(Wait::Timer);
+            } else if (after.unacked, after.send_queued) == (info.unacked, info.send_queued) {
+                // What the peer takes for the latest timestamp is too old. The answer
+                // that says so is limited (RFC 5961 7), a retransmission says it too.
+                self.run_until(self.now + Duration::from_secs(1));
             }
         }
         panic!("an honest peer does not get what was written: {:?}", self.info());

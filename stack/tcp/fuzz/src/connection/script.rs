@@ -3,7 +3,7 @@
 
 use arbitrary::Arbitrary;
 use tpa_tcp::wire::Ecn;
-use tpa_tcp::{Config, CongestionAlgorithm, Duration};
+use tpa_tcp::{Config, CongestionAlgorithm, Duration, EcnMode, MtuProbing};
 
 /// How the connection begins.
 #[derive(Debug, Arbitrary)]
@@ -21,7 +21,11 @@ pub struct Setup {
     pub no_timestamps: bool,
     pub no_sack: bool,
     pub no_scaling: bool,
-    pub new_reno: bool,
+    pub congestion: Control,
+    pub ecn: bool,
+    pub pacing: bool,
+    /// The path's MTU is searched for from the start.
+    pub probes_path: bool,
     pub ending: Ending,
 }
 
@@ -36,8 +40,30 @@ impl Setup {
             timestamps: !self.no_timestamps,
             sack: !self.no_sack,
             window_scaling: !self.no_scaling,
-            congestion: if self.new_reno { CongestionAlgorithm::NewReno } else { CongestionAlgorithm::Cubic },
+            congestion: self.congestion.algorithm(),
+            ecn: if self.ecn { EcnMode::On } else { EcnMode::Accept },
+            pacing: self.pacing,
+            mtu_probing: if self.probes_path { MtuProbing::Always } else { MtuProbing::BlackHole },
             ..Config::default()
+        }
+    }
+}
+
+/// A congestion control algorithm.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+pub enum Control {
+    Cubic,
+    NewReno,
+    Dctcp,
+}
+
+impl Control {
+    /// The engine's name for it.
+    pub fn algorithm(self) -> CongestionAlgorithm {
+        match self {
+            Control::Cubic => CongestionAlgorithm::Cubic,
+            Control::NewReno => CongestionAlgorithm::NewReno,
+            Control::Dctcp => CongestionAlgorithm::Dctcp,
         }
     }
 }
@@ -152,6 +178,12 @@ pub enum Call {
     /// takes.
     Keepalive(Option<(u8, u8, u8)>),
     UserTimeoutMillis(u16),
+    Rcvlowat(u16),
+    NotsentLowat(u16),
+    WindowClamp(u16),
+    /// Bytes a second.
+    Pacing(Option<u32>),
+    Congestion(Control),
     Peek(u16),
     TakeError,
 }
@@ -200,8 +232,14 @@ pub enum Step {
         skip: u16,
         len: u16,
     },
+    /// A router reports the largest payload that it passes on, for so many
+    /// seconds.
+    TooBig(u16, u8),
+    /// Another one reports that nothing reaches the peer.
+    Unreachable,
     Wait(Wait),
     Write(u16),
+    WriteMore(u16),
     WriteUrgent(u16),
     Read(u16),
     Transmit(Device),

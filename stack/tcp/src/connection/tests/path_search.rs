@@ -230,3 +230,39 @@ fn a_connection_that_writes_little_is_not_probed() {
     assert!(path.sizes.iter().all(|&size| size <= BASE));
     assert_eq!(path.received, SeqNum(200_001));
 }
+
+#[test]
+fn a_report_below_what_was_found_ends_the_search_there() {
+    let mut path = Path::open(MtuProbing::Always, true, 1460);
+    path.run(100);
+    let found = path.mss();
+    assert!(found > 1100, "{found}");
+    path.path = 700;
+    path.connection.on_path_mtu(700, Instant::FAR);
+    path.sizes.clear();
+    path.run(2000);
+    assert_eq!(path.sizes.iter().max(), Some(&700));
+    assert_eq!(path.mss(), 700);
+}
+
+#[test]
+fn a_probe_that_passes_does_not_undo_a_report() {
+    let mut path = Path::open(MtuProbing::Always, true, 1460);
+    // Until a probe is under way.
+    let (mut arrived, mut largest) = (Vec::new(), BASE);
+    while largest == BASE {
+        let _ = path.connection.send(&[7; 65_536]);
+        arrived = path.transmit();
+        largest = path.sizes.iter().copied().max().unwrap_or(BASE);
+        path.now += Duration::from_millis(10);
+        if largest == BASE {
+            std::mem::take(&mut arrived).into_iter().for_each(|range| path.acknowledge(range));
+        }
+    }
+    path.connection.on_path_mtu(900, Instant::FAR);
+    arrived.into_iter().for_each(|range| path.acknowledge(range));
+    path.path = 900;
+    path.sizes.clear();
+    path.run(2000);
+    assert_eq!(path.sizes.iter().max(), Some(&900));
+}
