@@ -15,14 +15,14 @@ const UNCHANGED: uid_t = uid_t::MAX;
 
 /// The program is about to become the user `effective`. When it is one whose
 /// sockets the stack may have to serve afterwards, tpad is started, which keeps
-/// the privileges, and enough memory may be locked for AF_XDP.
+/// the privileges, and enough memory may be locked for AF_XDP. A memif needs none
+/// of that, but the folder of the counters does.
 pub fn keep_before(effective: uid_t) {
     if effective == 0 || effective == UNCHANGED || !nix::unistd::geteuid().is_root() {
         return;
     }
     shield(|| {
-        let settings = start::settings().filter(|settings| settings.needs_privileges());
-        if let (Some(settings), None) = (settings, Stack::get()) {
+        if let (Some(settings), None) = (start::settings(), Stack::get()) {
             allow_locked_memory(settings.device_memory());
             if let Err(error) = start::inside(privilege::start) {
                 log::warn!("privileges cannot be kept for the stack: {error}");

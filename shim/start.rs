@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
-use tpa_stack::config::{self, Config, Decision, DeviceSpec, Policy};
+use tpa_stack::config::{self, Config, Decision, Policy};
 use tpa_stack::{Purpose, Stack};
 
 use crate::boundary::shield;
@@ -87,11 +87,6 @@ impl Settings {
     /// Whether a connection to this address should be accelerated.
     pub fn wants_connection(&self, remote: SocketAddr) -> bool {
         tell("connection", remote, self.policy.decide_connect(&self.program, remote))
-    }
-
-    /// Whether the device can only be opened with privileges: any but memif.
-    pub fn needs_privileges(&self) -> bool {
-        self.config.device != DeviceSpec::Memif
     }
 
     /// Memory of the device that has to be locked, in bytes, with room to spare.

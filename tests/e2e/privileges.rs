@@ -40,22 +40,26 @@ fn user_of(pid: u32) -> String {
     line.split_whitespace().nth(2).expect("the effective user").to_owned()
 }
 
-#[test]
-fn memcached_as_its_own_user_is_accelerated() {
+/// Serves the client from a memcached that gives root up, over the device that
+/// the configurations name, and shows that all of it went through the stack.
+fn serve_as_another_user(server_config: &str, client_config: Option<&str>, work: &Work) {
     let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
-    let work = Work::new();
-    let config = work.write("tpa.conf", "strict = true\nlisten = [11211]\ndevice = 'af_xdp:eth0'\n");
     // Another user has to read it.
+    let config = work.write("tpa.conf", format!("strict = true\nlisten = [11211]\n{server_config}"));
     let memcached = Program::new("memcached")
         .args(&["-u", "memcache", "-t", "2", "-l", "10.77.0.1", "-I", "2m"])
         .accelerated(&config)
-        .spawn(&server, &work);
+        .spawn(&server, work);
     let pid = memcached.pid();
     let up = || user_of(pid) != "0" && StackTcp::of(pid).is_some();
     wait_until(Duration::from_secs(20), "the stack of another user", up);
     let kernel = KernelTcp::of(&server);
-    let script = work.write("client.py", CLIENT);
-    Program::new("python3").arg(script).run(&client, &work, LIMIT).good();
+    let mut program = Program::new("python3").arg(work.write("client.py", CLIENT));
+    if let Some(lines) = client_config {
+        let config = work.write("client.conf", format!("strict = true\nconnect = [11211]\n{lines}"));
+        program = program.accelerated(&config);
+    }
+    program.run(&client, work, LIMIT).good();
     assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
     let stack = StackTcp::of(pid).expect("the stack");
     let payload = 4 * (1_000_000 + (0..24).map(|number| 10 + number * 400).sum::<u64>());
@@ -70,4 +74,20 @@ fn memcached_as_its_own_user_is_accelerated() {
     drop(memcached);
     wait_until(LIMIT, "tpad to end", || server.processes().is_empty());
     assert!(!folder.exists(), "tpad removes the folder that it has made");
+}
+
+#[test]
+fn memcached_as_its_own_user_is_accelerated() {
+    serve_as_another_user("device = 'af_xdp:eth0'\n", None, &Work::new());
+}
+
+#[test]
+fn memcached_as_its_own_user_is_accelerated_over_memif() {
+    let work = Work::new();
+    let config = |address: &str, role: &str| {
+        let socket = work.path().join("memif.sock");
+        let memif = format!("[memif]\nsocket = '{}'\nrole = '{role}'\n", socket.display());
+        format!("device = 'memif'\naddress = '{address}/24'\n{memif}")
+    };
+    serve_as_another_user(&config("10.77.0.1", "server"), Some(&config("10.77.0.2", "client")), &work);
 }
