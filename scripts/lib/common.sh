@@ -65,3 +65,16 @@ find_cargo() {
         export CARGO_HOME=${CARGO_HOME:-$home/.cargo} RUSTUP_HOME=${RUSTUP_HOME:-$home/.rustup}
     fi
 }
+
+# Programs of ours make namespaces under names that begin so, and remove them;
+# this is for those that are interrupted.
+namespace_prefix=tpa-$$
+remove_own_namespaces() {
+    local ns pid
+    for ns in $(ip netns list | awk '{ print $1 }' | grep "^$namespace_prefix-"); do
+        for pid in $(ip netns pids "$ns"); do
+            kill -9 "$pid" 2>/dev/null
+        done
+        ip netns del "$ns"
+    done
+}
