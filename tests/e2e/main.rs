@@ -11,6 +11,7 @@ mod differential;
 mod fallback;
 mod faults;
 mod integrity;
+mod interop;
 mod listeners;
 mod memif_peers;
 mod objects;
