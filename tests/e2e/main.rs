@@ -18,6 +18,7 @@ mod objects;
 mod privileges;
 mod progress;
 mod redis_matrix;
+mod tcp_info;
 mod transparency;
 
 use tpa_harness as harness;
