@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::checksum;
 use super::loss::Loss;
 use super::plan::Faults;
 use super::random::Random;
@@ -145,6 +146,9 @@ impl Line {
         // for what the program wrote.
         if len == 0 || packet.flags.contains(PacketFlags::CHECKSUM_OFFLOAD) {
             return;
+        }
+        if let Some(frame) = packet.buffer_mut().get_mut(..len) {
+            checksum::complete(frame);
         }
         let at = first + self.random.below((len - first) as u64) as usize;
         packet.buffer_mut()[at] ^= 1 << self.random.below(8);

@@ -5,6 +5,7 @@
 //! costs a branch a burst. All chance comes from the plan's seed, so a run of
 //! frames meets the same faults every time.
 
+mod checksum;
 mod line;
 mod loss;
 mod plan;

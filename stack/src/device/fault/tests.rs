@@ -3,6 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use tpa_tcp::wire::{
+    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
+    parse_frame,
+};
+use tpa_tcp::{SeqNum, Transmit};
+
 use super::*;
 use crate::counters::CounterFile;
 use crate::packet::PacketFlags;
@@ -314,4 +320,59 @@ fn a_plan_for_a_port_leaves_all_others_alone() {
     short.set_len(36);
     assert!(!has_port(short.bytes(), 80));
     assert!(!has_port(&[], 80) && !has_port(frame(0).bytes(), 80));
+}
+
+/// A TCP segment as a kernel at the other end of a veth pair hands it over: the
+/// checksum field holds the sum of the pseudo-header alone.
+fn segment_without_checksum() -> Packet {
+    let header = EthIpv4Header {
+        src_mac: EthernetAddress([2; 6]),
+        dst_mac: EthernetAddress([2; 6]),
+        src: [10, 0, 0, 1].into(),
+        dst: [10, 0, 0, 2].into(),
+        tos: 0,
+        ttl: 64,
+    };
+    let segment = Transmit {
+        seq: SeqNum(1),
+        ack: SeqNum(2),
+        flags: TcpFlags::ACK,
+        window: 1000,
+        urgent: 0,
+        options: TcpOptions::default(),
+        payload: (&[0x55; 1001], &[]),
+        is_retransmit: false,
+        ecn: Ecn::NotEct,
+    };
+    let mut bytes = [0; 1500];
+    let ports = Ports { src: 5, dst: 6 };
+    let len = emit_tcp_frame(&mut bytes, &header, 0, &segment, ports, false);
+    Packet::copy_of(&bytes[..len])
+}
+
+#[test]
+fn damage_shows_in_a_segment_that_has_no_checksum_yet() {
+    let mut device = device("rx: corrupt=100%");
+    for _ in 0..1000 {
+        let mut batch = Batch::new();
+        batch.push(segment_without_checksum());
+        device.tx_burst(&mut batch);
+        for packet in received(&mut device) {
+            let parsed = parse_frame(packet.bytes(), ChecksumPolicy::VerifyOrPartial);
+            assert!(!matches!(parsed, Ok(Frame::Tcp(_))), "{parsed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_checksum_is_completed_once() {
+    let mut packet = segment_without_checksum();
+    let partial = packet.bytes().to_vec();
+    checksum::complete(packet.buffer_mut());
+    let whole = packet.bytes().to_vec();
+    assert_ne!(whole, partial);
+    assert!(matches!(parse_frame(&whole, ChecksumPolicy::Verify), Ok(Frame::Tcp(_))));
+    checksum::complete(packet.buffer_mut());
+    assert_eq!(packet.bytes(), whole);
+    checksum::complete(&mut []);
 }
