@@ -358,7 +358,7 @@ impl WorkerGuard<'_> {
         self.core.device.inject(plan);
         self.core.counters.faults_on.set(u64::from(!plan.is_idle()));
         // What the former plan held back goes on now.
-        self.ring();
+        self.wake_sleepers();
     }
 
     /// Whether faults are injected, and for how long still, where that ends by

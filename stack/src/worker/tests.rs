@@ -487,6 +487,15 @@ fn a_sleeper_is_woken_for_a_timer_that_is_earlier_than_its_own() {
 }
 
 #[test]
+fn a_plan_of_faults_that_finds_nobody_asleep_keeps_nobody_awake() {
+    let pair = Pair::new();
+    pair.settle();
+    pair.client.lock().inject(&"drop=1%".parse().unwrap());
+    assert!(pair.client.lock().prepare_sleep().is_ok());
+    pair.client.finish_sleep();
+}
+
+#[test]
 fn the_numbers_of_a_dead_connection_are_free_while_the_program_still_holds_it() {
     let pair = Pair::new();
     let listener = pair.listen(16);
