@@ -66,6 +66,8 @@ block! {
         tx_retransmits: Counter, "segments";
         /// Retransmission timeouts.
         rto_fired: Counter, "times";
+        /// Tail loss probes: timers that ended a wait for acknowledgements before a timeout did.
+        tail_probes: Counter, "times";
         /// Frames dropped because a header was wrong or cut short.
         rx_malformed: Counter, "frames";
         /// Frames dropped because a checksum was wrong.

@@ -182,6 +182,8 @@ impl Core {
             stream.connection.on_timer(now);
             if stream.connection.info().timeouts != before {
                 self.counters.rto_fired.add(1);
+            } else if stream.connection.is_tail_probe_due() {
+                self.counters.tail_probes.add(1);
             }
         }
         self.settle(index);

@@ -89,6 +89,12 @@ impl<B: Payload> Connection<B> {
         srtt * 2 + if alone { self.config.max_ack_delay } else { SLACK }
     }
 
+    /// Whether a tail loss probe is to leave with the next segment.
+    #[must_use]
+    pub fn is_tail_probe_due(&self) -> bool {
+        self.pending.contains(Pending::TAIL_PROBE)
+    }
+
     /// The probe timer has expired: a probe is due, and a whole timeout after
     /// it (RFC 8985 7.3).
     pub(super) fn tail_probe_expired(&mut self, now: Instant) {
