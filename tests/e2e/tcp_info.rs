@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{wait_until, Device, Program, Stage};
+use crate::harness::{Device, Program, Stage};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -12,9 +12,9 @@ import socket, struct
 TCP = socket.IPPROTO_TCP
 listener = socket.socket()
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.setsockopt(TCP, socket.TCP_CONGESTION, b'reno')
 listener.bind(('', 6379))
 listener.listen(5)
-print('listening', flush=True)
 c, _ = listener.accept()
 
 def info(length=300):
@@ -73,6 +73,21 @@ data, ancillary, _, _ = c.recvmsg(3000, 100)
 assert 1000 <= len(data) <= 3000, len(data)
 (level, kind, value), = ancillary
 assert (level, kind, len(value)) == (TCP, TCP_INQ, 4), ancillary
+
+def algorithm():
+    return c.getsockopt(TCP, socket.TCP_CONGESTION, 16).rstrip(b'\0')
+
+assert algorithm() == b'reno', algorithm()
+for name in b'cubic', b'dctcp', b'reno':
+    c.setsockopt(TCP, socket.TCP_CONGESTION, name)
+    assert algorithm() == name, algorithm()
+try:
+    c.setsockopt(TCP, socket.TCP_CONGESTION, b'no such')
+    assert False
+except FileNotFoundError:
+    assert algorithm() == b'reno'
+while c.recv(65536):
+    pass
 print('good', flush=True)
 "#;
 
@@ -90,16 +105,14 @@ for _ in range(10):
     c.sendall(b'z' * 100)
     time.sleep(0.01)
 c.sendall(b'z' * 2000)
-print(len(c.recv(1)))
 "#;
 
 #[test]
 fn tcp_info_and_its_neighbours_tell_of_the_stacks_connection() {
     let stage = Stage::new(Device::AfXdp);
-    let server = stage.as_server(Program::new("python3").args(&["-c", SERVER]));
-    let server = server.spawn(&stage.server, &stage.work);
-    wait_until(LIMIT, "the server", || server.stdout().contains("listening"));
+    let server = stage.serve(Program::new("python3").args(&["-c", SERVER]));
     let client = Program::new("python3").args(&["-c", CLIENT, stage.host()]);
-    client.run(&stage.client, &stage.work, LIMIT).good();
+    let client = client.spawn(&stage.client, &stage.work);
     assert!(server.finish(LIMIT).good().contains("good"));
+    client.finish(LIMIT).good();
 }

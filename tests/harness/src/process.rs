@@ -154,6 +154,15 @@ impl Running {
         read(&self.stderr)
     }
 
+    /// Waits until the stack has a listener of the program's, which must log
+    /// at the level "info".
+    pub fn wait_accelerated(&mut self) {
+        wait_until(Duration::from_secs(20), "an accelerated listener", || {
+            assert!(self.status().is_none(), "{} ended\n{}", self.name, self.printed());
+            self.stderr().contains("is accelerated on")
+        });
+    }
+
     /// Waits for its end.
     pub fn finish(mut self, limit: Duration) -> Finished {
         let end = Instant::now() + limit;

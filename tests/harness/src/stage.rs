@@ -106,6 +106,15 @@ impl Stage {
         program.accelerated(&self.server_config)
     }
 
+    /// Starts a server's program, accelerated, and waits until its listener is
+    /// the stack's: before that the kernel would serve.
+    pub fn serve(&self, program: Program) -> Running {
+        let program = self.as_server(program).variable("TPA_LOG", "info");
+        let mut server = program.spawn(&self.server, &self.work);
+        server.wait_accelerated();
+        server
+    }
+
     /// A client's program: accelerated where the device needs it.
     pub fn as_client(&self, program: Program) -> Program {
         match &self.client_config {
