@@ -1,10 +1,11 @@
 //! Faults over a device that gives back what is sent to it.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
 use tpa_tcp::wire::{
-    ChecksumPolicy, Ecn, EthIpv4Header, EthernetAddress, Frame, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
+    ChecksumPolicy, Ecn, EthernetAddress, Frame, FrameHeader, Ports, TcpFlags, TcpOptions, emit_tcp_frame,
     parse_frame,
 };
 use tpa_tcp::{SeqNum, Transmit};
@@ -325,13 +326,14 @@ fn a_plan_for_a_port_leaves_all_others_alone() {
 /// A TCP segment as a kernel at the other end of a veth pair hands it over: the
 /// checksum field holds the sum of the pseudo-header alone.
 fn segment_without_checksum() -> Packet {
-    let header = EthIpv4Header {
+    let header = FrameHeader {
         src_mac: EthernetAddress([2; 6]),
         dst_mac: EthernetAddress([2; 6]),
-        src: [10, 0, 0, 1].into(),
-        dst: [10, 0, 0, 2].into(),
+        src: Ipv4Addr::new(10, 0, 0, 1).into(),
+        dst: Ipv4Addr::new(10, 0, 0, 2).into(),
         tos: 0,
         ttl: 64,
+        flow_label: 0,
     };
     let segment = Transmit {
         seq: SeqNum(1),
