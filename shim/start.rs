@@ -89,6 +89,11 @@ impl Settings {
         tell("connection", remote, self.policy.decide_connect(&self.program, remote))
     }
 
+    /// Whether connections of the process to itself are the stack's.
+    pub fn has_loopback(&self) -> bool {
+        self.config.loopback
+    }
+
     /// Memory of the device that has to be locked, in bytes, with room to spare.
     pub fn device_memory(&self) -> u64 {
         2 * (u64::from(self.config.dpdk.memory_mb) << 20)

@@ -1,7 +1,7 @@
 //! A connection of the stack behind a descriptor number: connect, shutdown,
 //! addresses, close.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::boundary::check;
 use crate::start::{self, Settings};
 use crate::table::{self, Flag, Slot};
 use crate::wait::{self, Patience};
-use crate::{cold, event_set, options, real};
+use crate::{cold, descriptor, event_set, options, pending, real};
 
 /// A connection and the number by which the program names it.
 #[derive(Debug, Clone, Copy)]
@@ -222,10 +222,24 @@ impl Stream {
 /// connect(2) on a kernel socket. `None`: it is, and stays, the kernel's to
 /// connect.
 pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
+    let settings = start::settings();
+    let result = settings.and_then(|settings| attempt(fd, settings, given));
+    // With loopback a socket that the kernel refuses may find a listener of ours
+    // the next time.
+    if result.is_none() && !settings.is_some_and(Settings::has_loopback) {
+        descriptor::forget_facts(fd);
+    }
+    result
+}
+
+fn attempt(fd: RawFd, settings: &Settings, given: Given) -> Option<Result<usize, Errno>> {
     let Given::Ip(remote) = given else { return None };
-    let settings = start::settings()?;
-    let canonical = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let canonical = destination(fd, settings, remote);
     if !table::covers(fd) || !settings.wants_connection(canonical) || !options::is_tcp(fd) {
+        return None;
+    }
+    let may_be_connected = settings.has_loopback() || !table::slot(fd).has(Slot::FRESH);
+    if may_be_connected && !options::is_unconnected(fd) {
         return None;
     }
     if canonical.is_ipv6() {
@@ -239,10 +253,40 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
     }
 }
 
+/// Where a connection to an address goes: to the unspecified one means to
+/// oneself, at the address that the socket is bound to (`ip_route_connect`).
+fn destination(fd: RawFd, settings: &Settings, remote: SocketAddr) -> SocketAddr {
+    let canonical = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    if !settings.has_loopback() || !canonical.ip().is_unspecified() {
+        return canonical;
+    }
+    let bound = address::of_kernel_socket(fd).map(|local| local.ip().to_canonical());
+    let ip = bound.filter(|ip| !ip.is_unspecified()).unwrap_or(match canonical.ip() {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    });
+    SocketAddr::new(ip, remote.port())
+}
+
+/// The stack that a connection runs on. `None`: the kernel serves, as it does
+/// where a connection to ourselves finds no listener of ours: another process
+/// may listen there.
+fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static Stack>, Errno> {
+    if settings.has_loopback() && pending::any() {
+        pending::promote_all()?;
+    }
+    if Stack::get().is_none() && remote.ip().is_loopback() {
+        return Ok(None);
+    }
+    let Some(stack) = start::stack(Purpose::Connect(remote))? else { return Ok(None) };
+    let is_elsewhere = stack.loops(remote.ip()) && !stack.home().lock().is_listened_on(remote);
+    Ok(Some(stack).filter(|_| !is_elsewhere))
+}
+
 /// Moves a kernel socket to the stack, which sends the SYN.
 fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Result<Option<Stream>, Errno> {
     let decline = |why: &str, errno| settings.decline(Purpose::Connect(remote), why, errno).map(|()| None);
-    let Some(stack) = start::stack(Purpose::Connect(remote))? else { return Ok(None) };
+    let Some(stack) = stack_for(settings, remote)? else { return Ok(None) };
     if !stack.reaches(remote.ip()) {
         return decline("the device does not lead there", Errno::ENETUNREACH);
     }

@@ -110,7 +110,6 @@ hook! {
                 let mut kernels = false;
                 let result = call(|| stream::connect(fd, given()).unwrap_or_else(|| {
                     kernels = true;
-                    descriptor::forget_facts(fd);
                     Ok(0)
                 }));
                 if kernels { real() } else { result }

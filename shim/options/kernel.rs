@@ -10,8 +10,8 @@ use libc::{linger, socklen_t, timeval};
 use tpa_stack::SocketOptions;
 
 use super::{congestion, limit};
-use crate::real;
 use crate::table::Slot;
+use crate::{real, wait};
 
 /// `SO_BUF_LOCK` (Linux 5.14): which buffer sizes were set by the program.
 const SO_BUF_LOCK: i32 = 72;
@@ -72,6 +72,16 @@ pub fn kernel_timeout(fd: RawFd, name: i32) -> Option<Duration> {
 pub fn is_tcp(fd: RawFd) -> bool {
     kernel_int(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM)
         && kernel_int(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+}
+
+/// Whether a TCP socket is neither connected nor about to be (`TCP_CLOSE`; the
+/// state is the first byte of `TCP_INFO`), and has no error to tell of that.
+pub fn is_unconnected(fd: RawFd) -> bool {
+    const TCP_CLOSE: u8 = 7;
+    let mut look = [libc::pollfd { fd, events: 0, revents: 0 }];
+    kernel_bytes::<1>(fd, libc::IPPROTO_TCP, libc::TCP_INFO) == Some([TCP_CLOSE])
+        && wait::sleep_on(&mut look, Some(Duration::ZERO), std::ptr::null()).is_ok()
+        && look[0].revents & libc::POLLERR == 0
 }
 
 /// Whether nothing was set since socket(2), as far as its slot tells.

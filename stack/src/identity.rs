@@ -16,6 +16,8 @@ pub struct Path {
     pub source: IpAddress,
     /// Neighbour to send to: the destination itself or a gateway.
     pub next_hop: IpAddress,
+    /// It leads back to ourselves.
+    pub loops: bool,
 }
 
 /// An address of the configuration's own.
@@ -52,6 +54,8 @@ pub struct Identity {
     pub network: Network,
     /// Steering, where the interface is shared with the kernel.
     pub steering: Option<Box<dyn Steering>>,
+    /// Connections to our own addresses stay inside the stack.
+    pub loopback: bool,
 }
 
 /// Whether `remote` is the broadcast address of the link, in either form (RFC
@@ -70,10 +74,10 @@ fn own_path(own: &[OwnAddress], remote: IpAddress) -> Option<Path> {
     }
     let on_link = own.iter().find(|own| own.address.agrees_with(remote, own.prefix));
     if let Some(own) = on_link {
-        return Some(Path { source: own.address, next_hop: remote });
+        return Some(Path { source: own.address, next_hop: remote, loops: false });
     }
     let beyond = own.iter().filter(|own| own.address.is_like(remote));
-    beyond.filter_map(|own| Some(Path { source: own.address, next_hop: own.gateway? })).next()
+    beyond.filter_map(|own| Some(Path { source: own.address, next_hop: own.gateway?, loops: false })).next()
 }
 
 impl Identity {
@@ -90,17 +94,30 @@ impl Identity {
     /// Whether a socket bound to this address can be served; the unspecified
     /// address stands for all.
     pub fn serves(&self, address: IpAddress) -> bool {
-        address.is_unspecified() || self.owns(address)
+        address.is_unspecified() || self.owns(address) || self.loops(address)
+    }
+
+    /// Whether connections to this address stay inside the stack.
+    pub fn loops(&self, address: IpAddress) -> bool {
+        self.loopback && (address.is_loopback() || self.owns(address))
     }
 
     /// The path to a destination over our device.
     ///
     /// # Errors
     ///
-    /// `ENETUNREACH` when the destination is not reached over this device or is
-    /// one of our own addresses, or what the kernel says of the route.
+    /// `ENETUNREACH` when the destination is not reached over this device or,
+    /// without `loopback`, is one of our own addresses, or what the kernel says
+    /// of the route.
     pub fn path_to(&self, remote: IpAddress) -> io::Result<Path> {
         let unreachable = || io::Error::from_raw_os_error(libc::ENETUNREACH);
+        if self.loops(remote) {
+            // Linux's local routes: an own address is its own source, and the
+            // whole of 127.0.0.0/8 has this one.
+            let is_127 = remote.is_v4() && remote.is_loopback();
+            let source = if is_127 { Ipv4Addr::LOCALHOST.into() } else { remote };
+            return Ok(Path { source, next_hop: remote, loops: true });
+        }
         if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
             return Err(unreachable());
         }
@@ -116,7 +133,7 @@ impl Identity {
                 if route.ifindex != *ifindex || route.is_local {
                     return Err(unreachable());
                 }
-                Ok(Path { source: route.source, next_hop: route.gateway.unwrap_or(remote) })
+                Ok(Path { source: route.source, next_hop: route.gateway.unwrap_or(remote), loops: false })
             }
         }
     }
@@ -141,6 +158,7 @@ mod tests {
             mtu: 1500,
             network: Network::Own(vec![OwnAddress { address: v4(192, 168, 7, 1), prefix: 24, gateway }]),
             steering: None,
+            loopback: false,
         }
     }
 

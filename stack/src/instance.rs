@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
 use thiserror::Error;
-use tpa_tcp::wire::EthernetAddress;
+use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
 use crate::config::Config;
 use crate::counters::CounterFile;
@@ -111,6 +111,7 @@ impl Stack {
             mtu: info.mtu,
             network,
             steering: opened.steering,
+            loopback: config.loopback,
         });
         if let Some(Err(refusal)) = privilege::helper().map(|helper| helper.make_folder()) {
             log::debug!("no folder for the counters: {refusal}");
@@ -130,7 +131,7 @@ impl Stack {
                 },
                 device,
                 counters: counters.worker(id.into()),
-                ports: PortBlocks::new(identity.steering.is_some()),
+                ports: PortBlocks::new(identity.steering.is_some() || identity.loopback),
             };
             let worker = Worker::new(parts).map_err(StartError::new)?;
             worker.wait_fds().iter().for_each(|&fd| fork::note(fd));
@@ -179,7 +180,12 @@ impl Stack {
         self.identity.serves(local.into())
     }
 
-    /// Whether this peer is reached over the device.
+    /// Whether connections to this address stay inside the stack.
+    pub fn loops(&self, remote: IpAddr) -> bool {
+        self.identity.loops(remote.into())
+    }
+
+    /// Whether this peer is reached over the device, or is ourselves.
     pub fn reaches(&self, remote: IpAddr) -> bool {
         self.identity.path_to(remote.into()).is_ok()
     }
@@ -257,10 +263,10 @@ impl Stack {
     /// Reads the interface's addresses again.
     pub(crate) fn refresh_addresses(&self) {
         let Network::Kernel { ifindex, addresses } = &self.identity.network else { return };
-        match host::interface_by_index(*ifindex) {
-            Ok(interface) => {
+        match own_addresses(*ifindex) {
+            Ok(own) => {
                 if let Ok(mut addresses) = addresses.write() {
-                    *addresses = interface.addresses.iter().map(|(address, _)| *address).collect();
+                    *addresses = own;
                     if let Some(steering) = &self.identity.steering
                         && let Err(error) = steering.set_local_addresses(&addresses)
                     {
@@ -271,6 +277,17 @@ impl Stack {
             Err(error) => log::warn!("cannot read the addresses of {}: {error}", self.device),
         }
     }
+}
+
+/// The addresses of an interface; for loopback, those of the whole host, which
+/// are all reached over it.
+fn own_addresses(ifindex: u32) -> Result<Vec<IpAddress>, host::HostError> {
+    let interfaces = host::interfaces()?;
+    let own = interfaces.iter().find(|interface| interface.index == ifindex);
+    let own = own.ok_or_else(|| host::HostError::NoInterface(format!("number {ifindex}")))?;
+    let counts = |interface: &&host::Interface| own.is_loopback || interface.index == ifindex;
+    let addresses = interfaces.iter().filter(counts).flat_map(|interface| &interface.addresses);
+    Ok(addresses.map(|(address, _)| *address).collect())
 }
 
 /// When and how often a silent peer is probed.

@@ -36,6 +36,8 @@ bitflags::bitflags! {
         /// To send: the device is to fill in the TCP checksum; the field holds
         /// the pseudo-header sum.
         const CHECKSUM_OFFLOAD = 4;
+        /// Received: from the worker itself, over no device.
+        const LOOPED = 8;
     }
 }
 

@@ -8,7 +8,7 @@ use super::text::serde_as_text;
 
 /// Which device carries accelerated connections.
 ///
-/// Written `auto`, `memif`, `af_xdp`, `af_xdp:eth0`, `mlx5:eth0`,
+/// Written `auto`, `none`, `memif`, `af_xdp`, `af_xdp:eth0`, `mlx5:eth0`,
 /// `af_packet:eth0`. A driver without an interface takes the one that carries
 /// the address of the first accelerated socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum DeviceSpec {
     /// A Mellanox port when one carries the address, else AF_XDP.
     #[default]
     Auto,
+    /// None: only connections of the process to itself, with `loopback`.
+    None,
     /// Shared memory with one other process of this host.
     Memif,
     /// AF_XDP sockets on a kernel interface.
@@ -60,7 +62,7 @@ impl fmt::Display for InterfaceName {
 }
 
 /// The kinds that [`DeviceSpec`] knows, for error texts.
-const KINDS: [&str; 5] = ["auto", "af_xdp", "memif", "mlx5", "af_packet"];
+const KINDS: [&str; 6] = ["auto", "none", "af_xdp", "memif", "mlx5", "af_packet"];
 
 impl FromStr for DeviceSpec {
     type Err = String;
@@ -72,8 +74,9 @@ impl FromStr for DeviceSpec {
         };
         match (kind, interface) {
             ("auto", None) => Ok(Self::Auto),
+            ("none", None) => Ok(Self::None),
             ("memif", None) => Ok(Self::Memif),
-            ("auto" | "memif", Some(_)) => Err(format!("device '{kind}' takes no interface")),
+            ("auto" | "none" | "memif", Some(_)) => Err(format!("device '{kind}' takes no interface")),
             ("af_xdp", interface) => Ok(Self::AfXdp(interface)),
             ("mlx5", interface) => Ok(Self::Mlx5(interface)),
             ("af_packet", interface) => Ok(Self::AfPacket(interface)),
@@ -86,6 +89,7 @@ impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (kind, interface) = match self {
             Self::Auto => ("auto", &None),
+            Self::None => ("none", &None),
             Self::Memif => ("memif", &None),
             Self::AfXdp(interface) => ("af_xdp", interface),
             Self::Mlx5(interface) => ("mlx5", interface),

@@ -119,6 +119,13 @@ impl Config {
             let message = "a memif device has no address of the kernel's: set 'address'";
             return Some((&["device"], message.to_owned()));
         }
+        if self.device == DeviceSpec::None && !self.loopback {
+            let message = "without a device there is only loopback: set 'loopback = true' beside it";
+            return Some((&["device"], message.to_owned()));
+        }
+        if self.device == DeviceSpec::None && self.address.is_some() {
+            return Some((&["address"], "without a device the addresses are the kernel's".to_owned()));
+        }
         match (self.gateway, self.address) {
             (Some(_), None) => {
                 return Some((&["gateway"], "'gateway' needs 'address' beside it".to_owned()));

@@ -46,6 +46,9 @@ pub struct Config {
     /// A socket that should be accelerated and cannot be is an error of the
     /// call instead of a kernel socket.
     pub strict: bool,
+    /// Connections of the process to itself, at 127.0.0.0/8 and its own
+    /// addresses, stay inside the stack.
+    pub loopback: bool,
     /// The device that carries accelerated connections.
     pub device: DeviceSpec,
     /// The device's own address and prefix, instead of the kernel's.
@@ -84,6 +87,7 @@ impl Default for Config {
             connect: Vec::new(),
             programs: Vec::new(),
             strict: false,
+            loopback: false,
             device: DeviceSpec::Auto,
             address: None,
             gateway: None,

@@ -10,6 +10,8 @@ use super::options::{Rule, RuleAction};
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// Loopback is the stack's.
+    loopback: bool,
 }
 
 /// What the policy says of one socket.
@@ -71,7 +73,7 @@ impl Policy {
         };
         let mut rules = config.rules.clone();
         rules.push(last);
-        Self { rules }
+        Self { rules, loopback: config.loopback }
     }
 
     /// Whether any socket of this program could be accelerated; when not, the
@@ -111,7 +113,7 @@ impl Policy {
         let reason = match socket {
             _ if rule.action == RuleAction::Kernel => Reason::KernelRule,
             Socket::V6(_) => Reason::Ipv6,
-            Socket::V4(address) if address.ip().is_loopback() => Reason::Loopback,
+            Socket::V4(address) if address.ip().is_loopback() && !self.loopback => Reason::Loopback,
             Socket::V4(_) => Reason::Matched,
         };
         reason.into()

@@ -124,7 +124,7 @@ fn errors_name_the_place_and_what_was_meant() {
         ("workers = -1", "1:11: invalid value: integer `-1`, expected an integer from 1 to 64"),
         ("workers = \"two\"", "1:11: invalid type: string \"two\", expected an integer from 1 to 64"),
         ("device = \"afxdp\"", "1:10: unknown device 'afxdp', did you mean 'af_xdp'?"),
-        ("device = \"e1000\"", "1:10: unknown device 'e1000'; allowed: auto, af_xdp, memif, mlx5, af_packet"),
+        ("device = \"e1000\"", "1:10: unknown device 'e1000'; allowed: auto, none, af_xdp, memif, mlx5, af_packet"),
         ("device = \"memif:eth0\"", "1:10: device 'memif' takes no interface"),
         ("device = \"af_xdp:a/b\"", "1:10: 'a/b' cannot be the name of a network interface"),
         ("device = \"memif\"", "1:10: a memif device has no address of the kernel's: set 'address'"),

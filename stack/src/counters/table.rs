@@ -58,6 +58,8 @@ block! {
         rx_frames: Counter, "frames";
         /// Frames given to the device.
         tx_frames: Counter, "frames";
+        /// Frames of connections of the process to itself.
+        loopback_frames: Counter, "frames";
         /// TCP segments received for this stack.
         rx_segments: Counter, "segments";
         /// TCP segments sent, retransmissions included.

@@ -16,6 +16,8 @@ pub(crate) mod ethtool;
 pub mod fault;
 pub mod memif;
 pub mod mlx5;
+pub(crate) mod none;
+pub(crate) mod pool;
 pub(crate) mod wanted;
 
 use std::os::fd::RawFd;

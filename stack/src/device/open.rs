@@ -6,7 +6,7 @@ use dpdk_sys::eal::{EalConfig, Hugepages};
 use tpa_tcp::wire::IpAddress;
 
 use crate::config::{self, Config, DeviceSpec, InterfaceName, MemifRole};
-use crate::device::{Opened, af_packet, af_xdp, memif, mlx5};
+use crate::device::{Opened, af_packet, af_xdp, memif, mlx5, none};
 use crate::host;
 use crate::instance::{Purpose, StartError};
 
@@ -18,6 +18,7 @@ const WORKERS: usize = 1;
 /// Opens the configured device with a face for each worker.
 pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
     match &config.device {
+        DeviceSpec::None => none::open().map_err(StartError::new),
         DeviceSpec::Memif => open_memif(config),
         DeviceSpec::AfXdp(name) => open_af_xdp(config, &interface(name, purpose)?),
         DeviceSpec::Mlx5(name) => open_mlx5(config, &interface(name, purpose)?),
@@ -103,7 +104,8 @@ fn v4(address: IpAddr) -> Result<IpAddress, StartError> {
 /// For a wildcard listener: the only interface with an address, or the one of
 /// the default route.
 fn interface_for_listener(address: IpAddress) -> Result<host::Interface, StartError> {
-    if !address.is_unspecified() {
+    // One on loopback says nothing of the device that others will need.
+    if !address.is_unspecified() && !address.is_loopback() {
         return host::interface_with_address(address).map_err(StartError::new);
     }
     let mut candidates: Vec<_> = host::interfaces()

@@ -154,6 +154,7 @@ impl WorkerGuard<'_> {
             return Err(Errno::EADDRINUSE);
         }
         if let Some(steering) = &self.identity.steering
+            && !address.is_loopback()
             && let Err(error) = steering.add_listener(address, port)
         {
             log::warn!("cannot steer port {port} to this process: {error}");
@@ -187,6 +188,11 @@ impl WorkerGuard<'_> {
             }
             _ => Err(Errno::EBADF),
         }
+    }
+
+    /// Whether a connection to this address and port finds a listener of ours.
+    pub fn is_listened_on(&self, address: SocketAddr) -> bool {
+        self.listener_for(address.ip().into(), address.port()).is_some()
     }
 
     /// accept(2): the next connection that waits.
@@ -237,10 +243,17 @@ impl WorkerGuard<'_> {
             .map_err(|error| error.raw_os_error().map_or(Errno::ENETUNREACH, Errno::from_raw))?;
         let bound = local.map_or(path.source.unspecified(), |local| local.ip().into());
         let source = if bound.is_unspecified() { path.source } else { bound };
-        if !self.identity.owns(source) {
+        let is_ours = if path.loops { self.identity.loops(source) } else { self.identity.owns(source) };
+        if !is_ours {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        let port = self.take_port(source, local.map_or(0, |local| local.port()), remote)?;
+        let wanted = local.map_or(0, |local| local.port());
+        let port = if path.loops {
+            self.take_looped_port(source, wanted, remote)?
+        } else {
+            self.take_port(source, wanted, remote)?
+        };
+        let holds_port = wanted == 0 || !path.loops;
         let key = FlowKey::new(source, port, remote.ip().into(), remote.port());
         let now = self.now();
         let mut params = self.params(key);
@@ -249,18 +262,22 @@ impl WorkerGuard<'_> {
             connection: Connection::connect(&self.tcp, params, now),
             flow: key,
             next_hop: path.next_hop,
-            peer_mac: None,
+            peer_mac: path.loops.then_some(self.identity.mac),
             owner: Owner::Program,
             dirty: false,
             timer_at: None,
-            holds_port: true,
+            active: true,
+            holds_port,
+            loops: path.loops,
             established: false,
             ident: params.isn.0 as u16,
             options,
             watches: Watches::new(),
         };
         let Some(index) = self.insert_stream(stream, key) else {
-            self.ports.release(port, now);
+            if holds_port {
+                self.ports.release(port, now);
+            }
             return Err(Errno::ENFILE);
         };
         self.settle(index);
@@ -268,6 +285,8 @@ impl WorkerGuard<'_> {
         self.sockets.handle_at(index).ok_or(Errno::ENFILE)
     }
 
+    /// The local port of a connection: the program's choice, or a free one of
+    /// the worker's blocks.
     fn take_port(&mut self, source: IpAddress, wanted: u16, remote: SocketAddr) -> Result<u16, Errno> {
         let core = &mut *self.core;
         let (flows, half_open, time_wait) = (&core.flows, &core.half_open, &core.time_wait);
@@ -284,6 +303,35 @@ impl WorkerGuard<'_> {
             core.ports.claim(wanted, steering).map_err(|_| Errno::EADDRINUSE)?;
             Ok(wanted)
         }
+    }
+
+    /// The same for a connection to ourselves. A port that the program has bound
+    /// is its own already. TIME-WAIT at either end keeps nobody away: nothing of
+    /// the old connection can still be on its way (RFC 9293 3.6.1).
+    fn take_looped_port(&mut self, source: IpAddress, wanted: u16, remote: SocketAddr) -> Result<u16, Errno> {
+        let core = &mut *self.core;
+        let (flows, half_open) = (&core.flows, &core.half_open);
+        let both_ends = |port| {
+            let (remote_ip, remote_port) = (remote.ip().into(), remote.port());
+            [
+                FlowKey::new(source, port, remote_ip, remote_port),
+                FlowKey::new(remote_ip, remote_port, source, port),
+            ]
+        };
+        let in_use = |port| {
+            let [near, far] = both_ends(port);
+            near == far || [near, far].iter().any(|key| flows.contains_key(key) || half_open.contains(*key))
+        };
+        let port = if wanted == 0 {
+            let steering = core.identity.steering.as_deref();
+            core.ports.allocate(steering, in_use).map_err(|_| Errno::EADDRNOTAVAIL)?
+        } else if in_use(wanted) {
+            return Err(Errno::EADDRNOTAVAIL);
+        } else {
+            wanted
+        };
+        both_ends(port).into_iter().for_each(|key| core.forget_rest(key));
+        Ok(port)
     }
 
     /// recv(2) into `buf`: `Ok(0)` is the end of the stream (or an empty
@@ -466,6 +514,7 @@ impl WorkerGuard<'_> {
             others.retain(|(_, other)| *other != index);
         }
         if let Some(steering) = &core.identity.steering
+            && !address.is_loopback()
             && let Err(error) = steering.remove_listener(address, port)
         {
             log::warn!("cannot end the steering of port {port}: {error}");

@@ -1,6 +1,7 @@
 //! The inside of a worker: one round of receive, TCP, timers and transmit.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -18,6 +19,7 @@ use crate::packet::Packet;
 use crate::ports::PortBlocks;
 use crate::worker::interest::Interest;
 use crate::worker::limit::RateLimit;
+use crate::worker::loopback::Loopback;
 use crate::worker::passive::HalfOpen;
 use crate::worker::path_mtu::PathCache;
 use crate::worker::secret::Secret;
@@ -55,6 +57,8 @@ pub struct Core {
     pub paths: PathCache,
     pub interest: Interest,
     pub neighbours: Neighbours,
+    /// Frames to ourselves; `None`: our own addresses are the kernel's.
+    pub loopback: Option<Loopback>,
     pub ports: PortBlocks,
     pub secret: Secret,
     pub wheel: TimerWheel<u32>,
@@ -90,9 +94,10 @@ pub struct Parts {
 }
 
 impl Core {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> io::Result<Self> {
         let now = clock::now();
-        Self {
+        let loopback = if parts.identity.loopback { Some(Loopback::new()?) } else { None };
+        Ok(Self {
             identity: parts.identity,
             tcp: parts.tcp,
             settings: parts.settings,
@@ -107,6 +112,7 @@ impl Core {
             paths: PathCache::default(),
             interest: Interest::default(),
             neighbours: Neighbours::default(),
+            loopback,
             ports: parts.ports,
             secret: Secret::random(),
             wheel: TimerWheel::new(now),
@@ -120,7 +126,7 @@ impl Core {
             stirred: false,
             resets: RateLimit::new(RESETS_PER_SECOND),
             expired: Vec::new(),
-        }
+        })
     }
 
     /// One round. Returns the frames that were received.
@@ -152,7 +158,7 @@ impl Core {
         }
         self.run_timers();
         self.transmit();
-        frames
+        frames + self.run_loopback()
     }
 
     fn run_timers(&mut self) {
@@ -210,11 +216,11 @@ impl Core {
         let edges = stream.connection.take_events();
         if !edges.is_empty() {
             self.stirred = true;
-            if stream.holds_port && edges.contains(Events::CONNECTED) {
+            if stream.active && edges.contains(Events::CONNECTED) {
                 self.counters.connections_opened.add(1);
                 stream.established = true;
             }
-            if stream.holds_port && !stream.established && edges.contains(Events::ERROR) {
+            if stream.active && !stream.established && edges.contains(Events::ERROR) {
                 self.counters.connections_failed.add(1);
             }
             self.interest.notify(&stream.watches, super::readiness::of_events(edges));

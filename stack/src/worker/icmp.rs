@@ -72,6 +72,10 @@ impl Core {
 
     /// Acts upon a report; returns whether it is of something under way.
     fn take_report(&mut self, report: Report, segment: &QuotedSegment) -> bool {
+        if self.loops(segment.dst) {
+            // No router ever saw it.
+            return false;
+        }
         let key = FlowKey::new(segment.src, segment.src_port, segment.dst, segment.dst_port);
         let Some(&index) = self.flows.get(&key) else { return self.half_open_report(report, segment, key) };
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return false };

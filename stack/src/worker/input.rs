@@ -56,6 +56,11 @@ impl Core {
             return self.input_unknown_flow(&frame, packet, key);
         };
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
+        let looped = packet.flags.contains(PacketFlags::LOOPED);
+        if stream.loops != looped {
+            // Nobody outside has a part in it.
+            return self.counters.rx_not_ours.add(1);
+        }
         if stream.owner == Owner::Nobody && stream.connection.may_reuse(tcp) {
             return self.reopen(index, &frame, key);
         }
@@ -66,7 +71,7 @@ impl Core {
         if !frame.src_mac.is_multicast() {
             stream.peer_mac = Some(frame.src_mac);
         }
-        let scarce = self.scarce;
+        let scarce = self.scarce && !looped;
         let chunk = (!frame.payload.is_empty()).then(|| chunk(packet, frame.payload.clone(), scarce));
         stream.connection.on_segment(tcp, chunk, self.now);
         self.settle(index);
@@ -88,13 +93,17 @@ impl Core {
     }
 
     fn input_unknown_flow(&mut self, frame: &TcpFrame, packet: Packet, key: FlowKey) {
+        let looped = packet.flags.contains(PacketFlags::LOOPED);
+        if looped != self.loops(frame.src) {
+            return self.counters.rx_not_ours.add(1);
+        }
         if self.half_open.get_mut(key).is_some() {
             return self.input_half_open(frame, packet, key);
         }
         if self.time_wait.get_mut(key).is_some() {
             return self.input_time_wait(frame, packet, key);
         }
-        if !self.is_answerable(frame) {
+        if !looped && !self.is_answerable(frame) {
             return self.counters.rx_not_ours.add(1);
         }
         match self.listener_for(frame.dst, frame.tcp.dst_port) {
@@ -142,13 +151,13 @@ impl Core {
         Params {
             isn: self.secret.isn(key, self.now),
             ts_offset: self.secret.timestamp_offset(key),
-            mss: self.identity.mss(),
+            mss: self.mss_to(key.remote_address()),
         }
     }
 
     pub fn send_reset(&mut self, frame: &TcpFrame) {
         let Some(reset) = reset_for(&frame.tcp) else { return };
-        if !self.resets.allow(self.now) {
+        if !self.loops(frame.src) && !self.resets.allow(self.now) {
             return;
         }
         self.counters.resets_sent.add(1);

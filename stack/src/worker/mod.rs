@@ -11,6 +11,7 @@ mod icmp;
 mod input;
 mod interest;
 mod limit;
+mod loopback;
 mod output;
 mod passive;
 mod path_mtu;
@@ -94,7 +95,7 @@ impl Worker {
         }
         Ok(Self {
             id: parts.id.into(),
-            core: Mutex::new(Core::new(parts)),
+            core: Mutex::new(Core::new(parts)?),
             doorbell: doorbell.into(),
             wait_fds,
             sleepers: AtomicU32::new(0),
@@ -207,6 +208,7 @@ impl WorkerGuard<'_> {
             self.now();
             self.core.transmit();
         }
+        self.core.run_loopback();
         let earlier = self.core.next_deadline().is_some_and(|at| at < self.core.sleep_until);
         if self.core.stirred || earlier {
             self.ring();
@@ -270,7 +272,7 @@ impl WorkerGuard<'_> {
             .core
             .next_deadline()
             .map(|at| Duration::from_micros(at.as_micros().saturating_sub(self.core.now.as_micros())));
-        if limit == Some(Duration::ZERO) || self.core.stirred {
+        if limit == Some(Duration::ZERO) || self.core.stirred || self.core.has_looped() {
             return Err(Busy);
         }
         if !self.core.dirty.is_empty() || !self.core.tx.is_empty() {

@@ -12,6 +12,7 @@ use crate::identity::Network;
 use crate::neighbour::Resolution;
 use crate::packet::Packet;
 use crate::worker::core::Core;
+use crate::worker::loopback;
 use crate::worker::socket::{FlowKey, Socket};
 
 /// Linux's `net.ipv4.ip_default_ttl`.
@@ -65,6 +66,32 @@ impl Core {
         packet
     }
 
+    /// A packet to fill with up to `len` bytes, for ourselves or for the device.
+    #[inline]
+    fn packet_to(&mut self, loops: bool, len: usize) -> Option<Packet> {
+        match &mut self.loopback {
+            Some(loopback) if loops => Some(loopback.alloc(len)),
+            _ => self.packet(),
+        }
+    }
+
+    /// Takes a packet back that was not needed.
+    #[inline]
+    fn put_back(&mut self, packet: Packet, loops: bool) {
+        if !loops {
+            self.spare = Some(packet);
+        }
+    }
+
+    /// Sends a packet on its way: to ourselves, or with the batch.
+    #[inline]
+    fn hand_over(&mut self, packet: Packet, loops: bool) {
+        match &mut self.loopback {
+            Some(loopback) if loops => loopback.push(packet),
+            _ => self.tx.push(packet),
+        }
+    }
+
     fn header(&self, src: IpAddress, dst: IpAddress, dst_mac: EthernetAddress) -> FrameHeader {
         FrameHeader { src_mac: self.identity.mac, dst_mac, src, dst, tos: 0, ttl: TTL, flow_label: 0 }
     }
@@ -74,28 +101,28 @@ impl Core {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return Turn::Done };
         let flow = stream.flow;
         let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
-        let (tos, ttl) = (stream.options.tos, stream.options.ttl);
+        let (tos, ttl, loops) = (stream.options.tos, stream.options.ttl, stream.loops);
         let header =
             FrameHeader { tos, ttl, ..self.header(flow.local_address(), flow.remote_address(), mac) };
-        let max_payload = usize::from(self.identity.mss());
+        let max_payload = usize::from(if loops { loopback::MSS } else { self.identity.mss() });
         loop {
-            let Some(mut packet) = self.packet() else { return Turn::Blocked };
+            let Some(mut packet) = self.packet_to(loops, loopback::FRAME) else { return Turn::Blocked };
             let Some(Socket::Stream(stream)) = self.sockets.at(index) else {
-                self.spare = Some(packet);
+                self.put_back(packet, loops);
                 return Turn::Done;
             };
             let Some(segment) = stream.connection.poll_transmit(self.now, max_payload) else {
-                self.spare = Some(packet);
                 stream.dirty = false;
+                self.put_back(packet, loops);
                 self.settle(index);
                 return Turn::Done;
             };
             let payload = segment.payload_len() as u64;
             let retransmit = segment.is_retransmit;
             stream.ident = stream.ident.wrapping_add(1);
-            let len = emit_tcp_frame(packet.buffer_mut(), &header, stream.ident, &segment, ports, true);
+            let len = emit_tcp_frame(packet.buffer_mut(), &header, stream.ident, &segment, ports, !loops);
             packet.set_len(len);
-            self.tx.push(packet);
+            self.hand_over(packet, loops);
             self.counters.tx_segments.add(1);
             self.counters.payload_tx.add(payload);
             if retransmit {
@@ -178,12 +205,13 @@ impl Core {
 
     /// Sends one segment that belongs to no stream.
     pub fn emit_alone(&mut self, flow: FlowKey, mac: EthernetAddress, segment: &Transmit<'_>) {
-        let Some(mut packet) = self.packet() else { return };
+        let loops = self.loops(flow.remote_address());
+        let Some(mut packet) = self.packet_to(loops, loopback::BARE_FRAME) else { return };
         let header = self.header(flow.local_address(), flow.remote_address(), mac);
         let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
-        let len = emit_tcp_frame(packet.buffer_mut(), &header, 0, segment, ports, true);
+        let len = emit_tcp_frame(packet.buffer_mut(), &header, 0, segment, ports, !loops);
         packet.set_len(len);
-        self.tx.push(packet);
+        self.hand_over(packet, loops);
         self.counters.tx_segments.add(1);
     }
 

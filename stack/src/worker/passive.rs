@@ -112,7 +112,7 @@ impl Core {
             self.counters.tx_retransmits.add(1);
         }
         if segment.flags.contains(TcpFlags::RST) {
-            if !self.resets.allow(self.now) {
+            if !self.loops(key.remote_address()) && !self.resets.allow(self.now) {
                 return;
             }
             self.counters.resets_sent.add(1);
@@ -227,7 +227,9 @@ impl Core {
             owner: Owner::Queue,
             dirty: false,
             timer_at: None,
+            active: false,
             holds_port: false,
+            loops: self.loops(key.remote_address()),
             established: false,
             ident: 0,
             options: listener.options.clone(),

@@ -135,8 +135,12 @@ pub struct Stream {
     pub dirty: bool,
     /// When the timing wheel will call; the connection's true deadline may be later.
     pub timer_at: Option<Instant>,
-    /// Opened by us: the local port was taken from the worker's blocks.
+    /// Opened by us.
+    pub active: bool,
+    /// The local port was taken from the worker's blocks.
     pub holds_port: bool,
+    /// Both ends are ours: segments go by [`Loopback`](super::loopback::Loopback).
+    pub loops: bool,
     /// Opened by us, and the handshake is complete.
     pub established: bool,
     /// IP identification of the next segment.

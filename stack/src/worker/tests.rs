@@ -3,6 +3,7 @@
 
 mod icmp;
 mod listening;
+mod loopback;
 mod peer;
 mod time_wait;
 
@@ -37,11 +38,16 @@ const fn v4(host: u8, port: u16) -> SocketAddr {
 }
 
 fn worker(device: WireDevice, address: IpAddr) -> Worker {
+    worker_with(device, address, false)
+}
+
+fn worker_with(device: WireDevice, address: IpAddr, loopback: bool) -> Worker {
     let identity = Identity {
         mac: EthernetAddress(device.info().mac),
         mtu: device.info().mtu,
         network: Network::Own(vec![OwnAddress { address: address.into(), prefix: 24, gateway: None }]),
         steering: None,
+        loopback,
     };
     Worker::new(Parts {
         id: 0,

@@ -38,6 +38,13 @@ impl Core {
         self.counters.time_wait_now.set(self.time_wait.len() as u64);
     }
 
+    /// Ends what may rest under a key, for a new connection in its place.
+    pub fn forget_rest(&mut self, key: FlowKey) {
+        if let Some(resting) = self.time_wait.remove(key) {
+            self.end_time_wait(key, &resting);
+        }
+    }
+
     /// What rested has been taken out.
     fn end_time_wait(&mut self, key: FlowKey, resting: &Resting) {
         if resting.holds_port {

@@ -99,7 +99,7 @@ int taken_signals(void);
 extern struct in_addr own_ip, peer_ip;
 struct sockaddr_in at(struct in_addr ip, int port);
 
-// What the peer does, on the kernel of the other namespace. Every function
+// What the peer does. Every function
 // returns when it is done: its value, or a negative errno. A slot is a small
 // number by which the peer keeps a socket.
 long peer_listen(int slot, int port);
@@ -121,6 +121,9 @@ long peer_shutdown(int slot, int how);
 long peer_close(int slot);
 long peer_reset(int slot);
 long peer_set_receive_buffer(int slot, long bytes);
+
+// Whether it is a thread of this process.
+extern int peer_is_thread;
 
 // The byte at an offset of the pattern that both sides send.
 unsigned char pattern(long offset);

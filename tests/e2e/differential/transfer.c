@@ -121,10 +121,14 @@ void receiving(enum kind kind) {
 }
 
 // Fills a non-blocking socket's send buffer; whether it ended with EAGAIN.
+// Until there is no room even after the peer's delayed acknowledgement.
 static int fill(int fd) {
     static char block[8192];
-    while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
-        continue;
+    for (int turn = 0; turn < 2; turn++) {
+        usleep(turn * 60000);
+        while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+            continue;
+    }
     return errno == EAGAIN;
 }
 

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use super::Role;
 use super::fds::ListedFd;
 use super::message::{AddRing, Direction};
-use super::pool::stride_of;
 use super::region::{Region, RegionError};
 use super::ring::{ALIGNMENT, COOKIE, Descriptor, MAX_LOG2_SIZE, Ring};
+use crate::device::pool::stride_of;
 
 /// A ring and the eventfd that wakes its receiver.
 #[derive(Debug)]

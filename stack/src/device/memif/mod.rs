@@ -15,7 +15,7 @@
 //! | `message`, `channel` | control messages, and the socket that carries them |
 //! | `listener`, `handshake`, `control` | the socket's file, how a link comes up, who is connected |
 //! | `region`, `ring`, `link` | shared memory, its rings, and what a connection has of them |
-//! | `pool`, `queue`, `face` | packet buffers, bursts, the `Device` |
+//! | `queue`, `face` | bursts, the `Device` |
 //! | `fds` | descriptors that a forked child must close |
 
 mod channel;
@@ -26,7 +26,6 @@ mod handshake;
 mod link;
 mod listener;
 mod message;
-mod pool;
 mod queue;
 mod region;
 mod ring;

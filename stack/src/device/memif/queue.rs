@@ -19,8 +19,8 @@ use thiserror::Error;
 
 use super::Role;
 use super::link::{Link, RingEnd, SlotLayout, empty_slot};
-use super::pool::Pool;
 use super::ring::{Descriptor, FLAG_NEXT, MASK_INT, Ring};
+use crate::device::pool::Pool;
 use crate::device::{Batch, DeviceStats};
 use crate::packet::{Packet, PacketFlags};
 
