@@ -13,6 +13,7 @@ mod faults;
 mod integrity;
 mod interop;
 mod listeners;
+mod loopback;
 mod memif_peers;
 mod objects;
 mod privileges;

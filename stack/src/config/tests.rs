@@ -124,7 +124,10 @@ fn errors_name_the_place_and_what_was_meant() {
         ("workers = -1", "1:11: invalid value: integer `-1`, expected an integer from 1 to 64"),
         ("workers = \"two\"", "1:11: invalid type: string \"two\", expected an integer from 1 to 64"),
         ("device = \"afxdp\"", "1:10: unknown device 'afxdp', did you mean 'af_xdp'?"),
-        ("device = \"e1000\"", "1:10: unknown device 'e1000'; allowed: auto, none, af_xdp, memif, mlx5, af_packet"),
+        (
+            "device = \"e1000\"",
+            "1:10: unknown device 'e1000'; allowed: auto, none, af_xdp, memif, mlx5, af_packet",
+        ),
         ("device = \"memif:eth0\"", "1:10: device 'memif' takes no interface"),
         ("device = \"af_xdp:a/b\"", "1:10: 'a/b' cannot be the name of a network interface"),
         ("device = \"memif\"", "1:10: a memif device has no address of the kernel's: set 'address'"),
@@ -277,6 +280,25 @@ fn loopback_and_ipv6_stay_with_the_kernel_for_reasons_of_their_own() {
     assert_eq!(policy.decide_listen("x", at("[::1]:6380")).reason, Reason::NoRule);
     assert_eq!(policy.decide_connect("x", at("[2001:db8::1]:80")).reason, Reason::Ipv6);
     assert_eq!(policy.decide_connect("x", at("[2001:db8::1]:6379")).reason, Reason::NoRule);
+}
+
+#[test]
+fn with_loopback_the_rules_hold_for_it_too() {
+    let policy = policy("loopback = true\nlisten = [6379]\nconnect = ['127.0.0.0/8:6379']");
+    assert_eq!(policy.decide_listen("x", at("127.0.0.1:6379")).reason, Reason::Matched);
+    assert_eq!(policy.decide_connect("x", at("127.0.0.9:6379")).reason, Reason::Matched);
+    assert_eq!(policy.decide_connect("x", at("127.0.0.1:6380")).reason, Reason::NoRule);
+}
+
+#[test]
+fn without_a_device_there_must_be_loopback() {
+    assert!(error("device = 'none'").contains("set 'loopback = true' beside it"));
+    assert!(error("device = 'none:eth0'\nloopback = true").contains("device 'none' takes no interface"));
+    assert!(
+        error("device = 'none'\nloopback = true\naddress = '10.0.0.1/8'")
+            .contains("addresses are the kernel's")
+    );
+    assert_eq!(read("device = 'none'\nloopback = true").unwrap().device, DeviceSpec::None);
 }
 
 #[test]
