@@ -30,13 +30,10 @@ impl Measure for Memory {
 
     fn measure(&self, ground: &Ground, _time: Duration) -> Vec<f64> {
         let server = load::start_echo(ground);
-        // The first ones pay for what all of them share.
-        let first = hold(ground, 100);
         let held = || resident(server.pid()) as f64 + kernel_slab() as f64 / 2.0;
         let before = held();
         let _client = hold(ground, CONNECTIONS);
         let grown = held() - before;
-        drop(first);
         vec![grown / f64::from(CONNECTIONS)]
     }
 }
