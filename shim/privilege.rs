@@ -41,6 +41,13 @@ pub fn xdp_socket() -> Option<Result<RawFd, Errno>> {
     )
 }
 
+/// Registers memory for an AF_XDP socket through tpad; `None` where the kernel has
+/// to be asked.
+pub fn register_memory(socket: RawFd, registration: &[u8]) -> Option<Result<(), Errno>> {
+    let outcome = privilege::register_memory(socket, registration)?;
+    Some(outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EPERM))))
+}
+
 /// Raises `RLIMIT_MEMLOCK`, which a process that is not root may not exceed with
 /// the packet memory of AF_XDP: as far as wanted, or as this process may.
 fn allow_locked_memory(bytes: u64) {

@@ -8,9 +8,9 @@ use redhook::hook;
 
 use crate::boundary::call;
 use crate::options::{self, Input, Output};
-use crate::real;
 use crate::stream::Stream;
 use crate::table::{self, Owner, Slot};
+use crate::{privilege, real, start};
 
 hook! {
     unsafe fn getsockopt(
@@ -48,6 +48,14 @@ hook! {
         value: *const c_void,
         length: socklen_t
     ) -> c_int => setsockopt_hook {
+        // libxdp's, on behalf of the stack's own device.
+        if (level, name) == (libc::SOL_XDP, libc::XDP_UMEM_REG) && start::is_inside() {
+            // SAFETY: the caller's promise.
+            let registration = unsafe { std::slice::from_raw_parts(value.cast(), length as usize) };
+            if let Some(outcome) = privilege::register_memory(fd, registration) {
+                return call(|| outcome.map(|()| 0));
+            }
+        }
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { real::setsockopt(fd, level, name, value, length) };
         match table::slot(fd).owner() {

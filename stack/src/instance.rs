@@ -26,12 +26,19 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why the stack could not start: one line for people.
 #[derive(Debug, Clone, Error)]
-#[error("{0}")]
-pub struct StartError(pub String);
+pub enum StartError {
+    /// Other processes have all receive queues of the interface: it can be tried
+    /// again when one of them has ended.
+    #[error("{0}")]
+    NoFreeQueue(String),
+    /// Anything else, which does not pass by itself.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl StartError {
     pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+        Self::Failed(error.to_string())
     }
 }
 
@@ -54,29 +61,29 @@ pub struct Stack {
     over: AtomicBool,
 }
 
-static STARTED: OnceCell<Result<&'static Stack, StartError>> = OnceCell::new();
+static STARTED: OnceCell<&'static Stack> = OnceCell::new();
 /// The running stack, for one load on hot paths; null before the start, in a
 /// forked child and after the end.
 static RUNNING: AtomicPtr<Stack> = AtomicPtr::new(std::ptr::null_mut());
 
 impl Stack {
     /// Opens the device, makes the workers, starts the control thread. Slow;
-    /// only the first call does it, later ones get its result.
+    /// once it has succeeded, later calls get the stack that runs.
     ///
     /// # Errors
     ///
     /// One line that says what failed and where.
     pub fn start(config: &Config, program: &str, purpose: Purpose) -> Result<&'static Stack, StartError> {
         STARTED
-            .get_or_init(|| {
+            .get_or_try_init(|| {
                 let stack: &'static Stack = Box::leak(Box::new(Self::build(config, program, purpose)?));
                 control::spawn(stack)
-                    .map_err(|e| StartError(format!("cannot start the control thread: {e}")))?;
+                    .map_err(|e| StartError::Failed(format!("cannot start the control thread: {e}")))?;
                 RUNNING.store(std::ptr::from_ref(stack).cast_mut(), Ordering::Release);
                 log::info!("running on {}", stack.device);
                 Ok(stack)
             })
-            .clone()
+            .copied()
     }
 
     fn build(config: &Config, program: &str, purpose: Purpose) -> Result<Self, StartError> {
@@ -100,7 +107,7 @@ impl Stack {
             }
             (None, Some(ifindex)) => Network::Kernel { ifindex, addresses: Default::default() },
             (None, None) => {
-                return Err(StartError(format!(
+                return Err(StartError::Failed(format!(
                     "device {} needs an `address` in the configuration",
                     info.name
                 )));
@@ -188,6 +195,12 @@ impl Stack {
     /// Whether this peer is reached over the device, or is ourselves.
     pub fn reaches(&self, remote: IpAddr) -> bool {
         self.identity.path_to(remote.into()).is_ok()
+    }
+
+    /// Whether replies to connections of ours come to this process, whatever
+    /// receive queue they hash to.
+    pub fn has_all_queues(&self) -> bool {
+        self.identity.steering.as_ref().is_none_or(|steering| steering.has_all_queues())
     }
 
     /// Name of the device, for logs.

@@ -13,6 +13,7 @@ mod options;
 mod pattern;
 mod policy;
 mod preset;
+mod queues;
 mod text;
 mod within;
 
@@ -26,6 +27,7 @@ pub use options::{
 pub use pattern::{ConnectPattern, InterfaceAddress, ListenPattern, PortRange, ProgramPattern};
 pub use policy::{Decision, Policy, Reason};
 pub use preset::Preset;
+pub use queues::Queues;
 
 use std::net::Ipv4Addr;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::within::within;
-use super::{ConnectPattern, ListenPattern, Preset, ProgramPattern};
+use super::{ConnectPattern, ListenPattern, Preset, ProgramPattern, Queues};
 
 /// A `[[rule]]`: what it names and what becomes of that.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -86,9 +86,8 @@ pub enum MemifRole {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AfXdp {
-    /// Receive queues of the interface that this process takes; 0: all.
-    #[serde(deserialize_with = "within::<_, _, 0, 64>")]
-    pub queues: u16,
+    /// Receive queues of the interface that this process takes.
+    pub queues: Queues,
     /// Descriptors per ring; a power of two.
     #[serde(deserialize_with = "within::<_, _, 64, 32768>")]
     pub ring_size: u32,
@@ -98,7 +97,7 @@ pub struct AfXdp {
 
 impl Default for AfXdp {
     fn default() -> Self {
-        Self { queues: 0, ring_size: 2048, zero_copy: ZeroCopy::Auto }
+        Self { queues: Queues::Auto, ring_size: 2048, zero_copy: ZeroCopy::Auto }
     }
 }
 

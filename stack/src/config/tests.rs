@@ -138,6 +138,7 @@ fn errors_name_the_place_and_what_was_meant() {
             "address = \"10.0.0.1/24\"\ngateway = \"10.0.1.1\"",
             "2:11: 10.0.1.1 is not on the network of 10.0.0.1/24",
         ),
+        ("[af_xdp]\nqueues = 0", "2:10: '0' is neither \"auto\" nor \"all\" nor a number from 1 to 64"),
         ("[memif]\nring_size = 1000", "2:13: 1000 is not a power of two; near are 512 and 1024"),
         (
             "[tcp]\nrto_min_ms = 5000\nrto_max_ms = 4000",

@@ -156,6 +156,12 @@ pub trait Steering: Send + Sync {
     /// The addresses that are ours on the interface; called at the start and
     /// whenever they change.
     fn set_local_addresses(&self, addresses: &[IpAddress]) -> std::io::Result<()>;
+
+    /// Whether every receive queue of the interface is this process's. Else a
+    /// reply may come in on another's.
+    fn has_all_queues(&self) -> bool {
+        true
+    }
 }
 
 /// Ports per steering block for outgoing connections; aligned.

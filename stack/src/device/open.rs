@@ -54,13 +54,16 @@ fn open_memif(config: &Config) -> Result<Opened, StartError> {
 
 fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
     let options = af_xdp::AfXdpOptions {
-        queues: config.af_xdp.queues,
+        queues: config.af_xdp.queues.limit(),
         ring_size: config.af_xdp.ring_size as u16,
         zero_copy: config.af_xdp.zero_copy == config::ZeroCopy::Auto,
         own_addresses: config.address.iter().map(|own| own.address().into()).collect(),
         eal: eal_config(config),
     };
-    af_xdp::open(interface, &options, WORKERS).map_err(StartError::new)
+    af_xdp::open(interface, &options, WORKERS).map_err(|error| match error {
+        af_xdp::OpenError::NoFreeQueue { .. } => StartError::NoFreeQueue(error.to_string()),
+        error => StartError::new(error),
+    })
 }
 
 fn open_mlx5(config: &Config, interface: &host::Interface) -> Result<Opened, StartError> {
@@ -97,7 +100,7 @@ fn interface(name: &Option<InterfaceName>, purpose: Purpose) -> Result<host::Int
 fn v4(address: IpAddr) -> Result<IpAddress, StartError> {
     match address {
         IpAddr::V4(address) => Ok(address.into()),
-        IpAddr::V6(address) => Err(StartError(format!("IPv6 ({address}) is not accelerated yet"))),
+        IpAddr::V6(address) => Err(StartError::Failed(format!("IPv6 ({address}) is not accelerated yet"))),
     }
 }
 
@@ -125,7 +128,7 @@ fn interface_for_listener(address: IpAddress) -> Result<host::Interface, StartEr
             let names: Vec<&str> = candidates.iter().map(|interface| interface.name.as_str()).collect();
             match default {
                 Some(position) => Ok(candidates.remove(position)),
-                None => Err(StartError(format!(
+                None => Err(StartError::Failed(format!(
                     "device \"auto\": several interfaces ({}) and no default route; name one, as in device = \"af_xdp:{}\"",
                     names.join(", "),
                     names[0]

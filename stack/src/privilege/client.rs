@@ -1,12 +1,13 @@
 //! The program's side.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 
 use once_cell::sync::OnceCell;
 
 use super::channel;
+use super::memory::Region;
 use super::protocol::{Refusal, Reply, Request};
 use crate::descriptor::move_high;
 use crate::fork;
@@ -72,11 +73,26 @@ pub fn helper() -> Option<&'static Helper> {
 /// An AF_XDP socket for a process that may not make one: what socket(2) would
 /// return. `None` when the kernel can be asked as well.
 pub fn xdp_socket() -> Option<io::Result<OwnedFd>> {
-    let refused = |refusal: Refusal| match refusal.errno {
+    helper().map(|helper| helper.xdp_socket().map_err(io_error))
+}
+
+/// Registers memory for an AF_XDP socket, as setsockopt(2) with `XDP_UMEM_REG` and
+/// this `struct xdp_umem_reg`: by tpad, since what it locks counts against the limit
+/// of nobody (getrlimit(2), `RLIMIT_MEMLOCK`; all processes of a user share theirs).
+/// `None` when the kernel has to be asked: there is no tpad, or the memory is not of
+/// a file that tpad could map.
+pub fn register_memory(socket: RawFd, registration: &[u8]) -> Option<io::Result<()>> {
+    let helper = helper()?;
+    let (region, options) = Region::of_registration(registration)?;
+    let request = Request::Memory { offset: region.offset, length: region.length, options: options.to_vec() };
+    Some(helper.ask(&request, &[socket, region.file]).map(drop).map_err(io_error))
+}
+
+fn io_error(refusal: Refusal) -> io::Error {
+    match refusal.errno {
         Some(errno) => io::Error::from_raw_os_error(errno),
         None => io::Error::other(refusal),
-    };
-    helper().map(|helper| helper.xdp_socket().map_err(refused))
+    }
 }
 
 /// A connection with tpad.
@@ -92,10 +108,10 @@ impl Helper {
         Ok(Self(ours))
     }
 
-    /// Asks, and waits for the answer.
-    pub fn ask(&self, request: &Request) -> Result<Vec<OwnedFd>, Refusal> {
+    /// Asks, with descriptors that belong to the request, and waits for the answer.
+    pub fn ask(&self, request: &Request, fds: &[RawFd]) -> Result<Vec<OwnedFd>, Refusal> {
         let bytes = serde_json::to_vec(request).map_err(Refusal::new)?;
-        channel::send(self.0.as_fd(), &bytes, &[])?;
+        channel::send(self.0.as_fd(), &bytes, fds)?;
         let answer = channel::receive(self.0.as_fd())?;
         if answer.bytes.is_empty() {
             return Err(Refusal::new("tpad has gone"));
@@ -106,16 +122,16 @@ impl Helper {
 
     /// The link of the steering program of an interface, and its maps.
     pub fn steering(&self, interface: &str) -> Result<Vec<OwnedFd>, Refusal> {
-        self.ask(&Request::Steer { interface: interface.to_owned() })
+        self.ask(&Request::Steer { interface: interface.to_owned() }, &[])
     }
 
     fn xdp_socket(&self) -> Result<OwnedFd, Refusal> {
-        self.ask(&Request::Socket)?.pop().ok_or_else(|| Refusal::new("tpad sent no socket"))
+        self.ask(&Request::Socket, &[])?.pop().ok_or_else(|| Refusal::new("tpad sent no socket"))
     }
 
     /// Has the folder of this process's counters made.
     pub fn make_folder(&self) -> Result<(), Refusal> {
-        self.ask(&Request::Folder).map(drop)
+        self.ask(&Request::Folder, &[]).map(drop)
     }
 }
 

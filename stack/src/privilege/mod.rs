@@ -3,9 +3,10 @@
 //!
 //! nginx's workers, memcached and haproxy begin as root and give that up before
 //! their stack starts. Just before they do, the shim starts `tpad`, which keeps
-//! the privileges, outside of the program, and does three things for it and its
+//! the privileges, outside of the program, and does four things for it and its
 //! children: it loads or joins the steering program of an interface and passes
-//! its maps, it makes AF_XDP sockets, and it makes the folder of the counters.
+//! its maps, it makes AF_XDP sockets, it registers their memory, and it makes the
+//! folder of the counters.
 //! All else of the stack works with descriptors that it has been given.
 //!
 //! One socket, the *door*, is inherited over fork(2) by all of them. A process
@@ -16,10 +17,11 @@
 
 mod channel;
 mod client;
+mod memory;
 mod protocol;
 mod server;
 
 pub(crate) use client::{Helper, helper};
-pub use client::{start, xdp_socket};
+pub use client::{register_memory, start, xdp_socket};
 pub use protocol::Refusal;
 pub use server::serve;

@@ -16,6 +16,16 @@ pub enum Request {
     },
     /// A new AF_XDP socket, which the reply brings.
     Socket,
+    /// Memory for an AF_XDP socket (`XDP_UMEM_REG`). With the request come the
+    /// socket and the file of the memory.
+    Memory {
+        /// Where it begins in the file, in bytes.
+        offset: u64,
+        /// Bytes of it.
+        length: u64,
+        /// What of `struct xdp_umem_reg` comes after the address and the length.
+        options: Vec<u8>,
+    },
     /// The folder of the asking process's counters, which it may write to.
     Folder,
 }

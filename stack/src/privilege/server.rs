@@ -79,7 +79,7 @@ impl Client {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let outcome = match serde_json::from_slice(&message.bytes) {
-            Ok(request) => self.grant(request),
+            Ok(request) => self.grant(request, &message.fds),
             Err(error) => Err(Refusal::new(error)),
         };
         let (reply, fds): (Reply, Vec<OwnedFd>) = match outcome {
@@ -90,13 +90,18 @@ impl Client {
         channel::send(self.socket.as_fd(), &serde_json::to_vec(&reply)?, &fds)
     }
 
-    fn grant(&mut self, request: Request) -> Result<Vec<OwnedFd>, Refusal> {
+    fn grant(&mut self, request: Request, given: &[OwnedFd]) -> Result<Vec<OwnedFd>, Refusal> {
         match request {
             Request::Steer { interface } => {
                 let interface = host::interface_by_name(&interface).map_err(Refusal::new)?;
                 af_xdp::share_steering(&interface).map_err(Refusal::new)
             }
             Request::Socket => Ok(vec![af_xdp::make_socket()?]),
+            Request::Memory { offset, length, options } => {
+                let [socket, file] = given else { return Err(Refusal::new("two descriptors are needed")) };
+                af_xdp::register_memory(socket, file, offset, length, &options)?;
+                Ok(Vec::new())
+            }
             Request::Folder => {
                 self.folder =
                     Some(counters::make_folder_for(self.who.pid(), self.who.uid(), self.who.gid())?);

@@ -133,7 +133,7 @@ fn open(options: &str) -> Result<Open, Box<dyn Error>> {
     let mut wanted = AfXdpOptions { zero_copy: false, ..AfXdpOptions::default() };
     wanted.eal.memory_mb = 64;
     if options.contains("queues=1") {
-        wanted.queues = 1;
+        wanted.queues = Some(1);
     }
     if options.contains("own") {
         wanted.own_addresses = vec![OWN.into()];

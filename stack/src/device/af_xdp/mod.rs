@@ -10,8 +10,10 @@ mod abi;
 mod privileged;
 mod program;
 mod steering;
+mod turn;
 
 use std::io;
+use std::time::Duration;
 
 use dpdk_sys::eal::{self, EalConfig};
 use dpdk_sys::{Capabilities, Dpdk, Layout, Pool, Port, PortConfig, Queue, Xsk};
@@ -20,9 +22,10 @@ use tpa_tcp::wire::IpAddress;
 use crate::device::dpdk::{DpdkPort, Signal};
 use crate::device::{Device, DeviceInfo, Opened, ethtool};
 use crate::{host, privilege};
-pub use privileged::{make_socket, share_steering};
+pub use privileged::{make_socket, register_memory, share_steering};
 use program::Program;
 pub use steering::{Addresses, SteeringCounts, XdpSteering};
+use turn::Turn;
 
 /// Largest MTU: of a page, which a buffer cannot exceed, DPDK's headers take
 /// 320 bytes, the kernel 256, and Ethernet 14.
@@ -52,11 +55,15 @@ const EAL_MEMORY_MB: u32 = 8;
 /// Packets that a burst may handle inside `recvfrom` in zero-copy mode.
 const BUSY_BUDGET: u32 = 64;
 
+/// How often free queues are looked for before there are none, and how long between.
+const BUSY_TRIES: u32 = 3;
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+
 /// How an AF_XDP device is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AfXdpOptions {
-    /// Receive queues to take, at most; 0: all that are free.
-    pub queues: u16,
+    /// Receive queues to take, at most; `None`: all that are free.
+    pub queues: Option<u16>,
     /// Descriptors per ring, a power of two.
     pub ring_size: u16,
     /// Let the driver of the interface use our memory, where it can.
@@ -70,7 +77,7 @@ pub struct AfXdpOptions {
 impl Default for AfXdpOptions {
     fn default() -> Self {
         Self {
-            queues: 0,
+            queues: None,
             ring_size: 2048,
             zero_copy: true,
             own_addresses: Vec::new(),
@@ -192,11 +199,12 @@ pub fn open_steered(
     let plan = Plan::new(interface, options, queues)?;
     // What is cheap and likely to fail comes first: EAL takes a tenth of a second.
     let dpdk = Dpdk::open().map_err(eal::StartError::from)?;
+    let _turn = Turn::take(interface.index);
     let program = match privilege::helper() {
         Some(helper) => privileged::steering(helper, name)?,
         None => Program::open(name, interface.index)?,
     };
-    let steering = XdpSteering::new(name, addresses, program);
+    let steering = XdpSteering::new(name, addresses, program, queues);
     let free = free_queues(dpdk, &plan, queues)?;
     let dpdk = eal::start(&options.eal)?;
     let opened = open_queues(dpdk, &plan, &free, &steering)?;
@@ -270,10 +278,7 @@ struct Plan {
 impl Plan {
     /// Divides the memory among the queues.
     fn new(interface: &host::Interface, options: &AfXdpOptions, queues: u32) -> Result<Self, OpenError> {
-        let take = match options.queues {
-            0 => queues,
-            some => queues.min(some.into()),
-        };
+        let take = options.queues.map_or(queues, |most| queues.min(most.into()));
         let room = (interface.mtu + ETHERNET_HEADER + XDP_HEADROOM).max(MIN_ROOM);
         let buffer = u64::from((room + BUFFER_HEADERS).next_multiple_of(64) + size_of::<usize>() as u32);
         let limit = options.eal.memory_mb;
@@ -310,8 +315,20 @@ impl Plan {
     }
 }
 
-/// Queues that nobody has, in order, as many as planned and one at least.
+/// Queues that nobody has, in order, as many as planned and one at least. The kernel
+/// frees a queue a moment after its socket was closed.
 fn free_queues(dpdk: &Dpdk, plan: &Plan, queues: u32) -> Result<Vec<u32>, OpenError> {
+    for _ in 0..BUSY_TRIES {
+        let free = free_queues_now(dpdk, plan, queues)?;
+        if !free.is_empty() {
+            return Ok(free);
+        }
+        std::thread::sleep(BUSY_WAIT);
+    }
+    Err(OpenError::NoFreeQueue { interface: plan.interface.clone(), queues })
+}
+
+fn free_queues_now(dpdk: &Dpdk, plan: &Plan, queues: u32) -> Result<Vec<u32>, OpenError> {
     let mut free = Vec::new();
     for queue in 0..queues {
         match dpdk.probe_xsk(&plan.interface, queue) {
@@ -321,9 +338,6 @@ fn free_queues(dpdk: &Dpdk, plan: &Plan, queues: u32) -> Result<Vec<u32>, OpenEr
         if free.len() == plan.take {
             break;
         }
-    }
-    if free.is_empty() {
-        return Err(OpenError::NoFreeQueue { interface: plan.interface.clone(), queues });
     }
     Ok(free)
 }

@@ -84,6 +84,8 @@ struct State {
     kind: u32,
     /// Queues whose sockets are ours.
     queues: Vec<u32>,
+    /// How many the interface has.
+    total: u32,
     wanted: Wanted,
 }
 
@@ -149,10 +151,11 @@ fn network_order(address: Ipv4Addr) -> u32 {
 }
 
 impl XdpSteering {
-    pub(super) fn new(interface: &str, addresses: Addresses, program: Program) -> Self {
+    /// Steering on an interface of `total` receive queues, none of which is ours yet.
+    pub(super) fn new(interface: &str, addresses: Addresses, program: Program, total: u32) -> Self {
         let kind = addresses.kind();
         let wanted = Wanted::new(addresses.into());
-        let state = Mutex::new(State { program, kind, queues: Vec::new(), wanted });
+        let state = Mutex::new(State { program, kind, queues: Vec::new(), total, wanted });
         Self(Arc::new(Shared { interface: interface.to_owned(), state }))
     }
 
@@ -160,7 +163,7 @@ impl XdpSteering {
     /// dead, has left for it is removed, then the socket receives.
     pub(super) fn add_queue(&self, queue: u32, socket: RawFd) -> io::Result<()> {
         let mut state = self.0.lock();
-        let State { program: Program { maps, .. }, kind, queues, wanted } = &mut *state;
+        let State { program: Program { maps, .. }, kind, queues, wanted, .. } = &mut *state;
         maps.clear(queue)?;
         queues.push(queue);
         maps.apply(&Entries::new(), &entries(wanted, *kind, &[queue]))?;
@@ -170,7 +173,7 @@ impl XdpSteering {
     /// Changes what is wanted, and the maps with it: all of it or nothing.
     fn change(&self, change: impl FnOnce(&mut Wanted)) -> io::Result<()> {
         let mut state = self.0.lock();
-        let State { program: Program { maps, .. }, kind, queues, wanted } = &mut *state;
+        let State { program: Program { maps, .. }, kind, queues, wanted, .. } = &mut *state;
         let mut next = wanted.clone();
         change(&mut next);
         let (before, after) = (entries(wanted, *kind, queues), entries(&next, *kind, queues));
@@ -310,6 +313,11 @@ impl Steering for XdpSteering {
 
     fn set_local_addresses(&self, addresses: &[IpAddress]) -> io::Result<()> {
         self.change(|wanted| wanted.set_addresses(addresses))
+    }
+
+    fn has_all_queues(&self) -> bool {
+        let state = self.0.lock();
+        state.queues.len() >= state.total as usize
     }
 }
 
