@@ -10,7 +10,7 @@ use tpa_stack::Stack;
 use crate::boundary::{check, shield};
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
-use crate::{event_set, fork, pending, real, reserve, watches};
+use crate::{event_set, fork, real, reserve, watches};
 
 /// close(2) of a number that is not plainly the kernel's.
 ///
@@ -41,9 +41,6 @@ fn detach(fd: RawFd, release: impl FnOnce(Stream)) {
     }
     if !table::replace(fd, slot, Slot::KERNEL) {
         return;
-    }
-    if matches!(slot.owner(), Owner::Pending { .. }) {
-        pending::count(-1);
     }
     let shared = table::flag(fd, Flag::SHARED);
     table::clear_flags(fd);
@@ -118,9 +115,6 @@ pub fn adopt_dup(old: RawFd, new: RawFd) -> Result<usize, Errno> {
     }
     table::set_flag(old, Flag::SHARED, true);
     table::copy_flags(old, new);
-    if matches!(slot.owner(), Owner::Pending { .. }) {
-        pending::count(1);
-    }
     table::set(new, slot);
     Ok(new as usize)
 }
@@ -232,7 +226,7 @@ fn special_numbers(first: u32, last: u32) -> Vec<(u32, bool)> {
 }
 
 /// The process's open descriptors.
-fn open_numbers() -> Vec<RawFd> {
+pub fn open_numbers() -> Vec<RawFd> {
     let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -19,7 +19,7 @@ use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
 use crate::wait::{self, Patience, Wait};
 use crate::watches::{self, Watch};
-use crate::{nested, real};
+use crate::{nested, pending, real};
 
 /// Event sets with accelerated members that a process can have at a time.
 const MAX_SETS: usize = 1024;
@@ -139,6 +139,7 @@ pub fn control(epfd: RawFd, operation: i32, fd: RawFd, event: Option<epoll_event
         Owner::Listener(handle) => control_listener(epfd, operation, fd, handle, event),
         Owner::Pending { .. } => {
             control_kernel(epfd, operation, fd, event)?;
+            pending::note_watched();
             adopt(epfd).map(|_| 0)
         }
         Owner::Set(inner) => {
@@ -250,6 +251,7 @@ fn control_listener(
 pub fn adopt_sets_of(fd: RawFd) {
     let sets: Vec<RawFd> = watches::lock().get(&fd).into_iter().flatten().map(|watch| watch.epfd).collect();
     for epfd in sets {
+        pending::note_watched();
         if let Err(errno) = adopt(epfd) {
             log::warn!("an event set cannot watch accelerated sockets: {errno}");
         }

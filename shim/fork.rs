@@ -6,6 +6,7 @@
 //! (`daemonize yes`, nginx's workers).
 
 use std::cell::UnsafeCell;
+use std::os::unix::process::parent_id;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{MutexGuard, Once};
@@ -19,6 +20,12 @@ use crate::{start, stdio};
 
 /// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
+/// The process that has loaded this library, at exec(2).
+static LOADED_IN: AtomicU32 = AtomicU32::new(0);
+/// The process that this one was forked from; 0: none of this program's.
+static PARENT: AtomicU32 = AtomicU32::new(0);
+/// The process that has made the listeners; 0: none yet.
+static LISTENED_IN: AtomicU32 = AtomicU32::new(0);
 /// The stack was shut down: the process ends.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
@@ -80,7 +87,7 @@ extern "C" fn child() {
         return;
     }
     shield(|| {
-        OWNER.store(process::id(), Ordering::Relaxed);
+        PARENT.store(OWNER.swap(process::id(), Ordering::Relaxed), Ordering::Relaxed);
         if let Some(stack) = Stack::get() {
             stack.after_fork_child();
             start::forbid();
@@ -119,6 +126,39 @@ pub fn is_foreign() -> bool {
     owner != 0 && owner != process::id()
 }
 
+/// The library was loaded.
+pub fn note_load() {
+    LOADED_IN.store(process::id(), Ordering::Relaxed);
+}
+
+/// This process has made a listener.
+pub fn note_listener() {
+    LISTENED_IN.store(process::id(), Ordering::Relaxed);
+}
+
+/// This process has a listener of another program, from before exec(2). It may have
+/// been forked before anything concerned us.
+pub fn note_inherited_listener() {
+    // No process has this number.
+    LISTENED_IN.store(u32::MAX, Ordering::Relaxed);
+    if LOADED_IN.load(Ordering::Relaxed) != process::id() {
+        PARENT.store(parent_id(), Ordering::Relaxed);
+    }
+}
+
+/// Whether this process is one of several that serve the same listeners, as far
+/// as can be told.
+pub fn is_worker() -> bool {
+    let (listened_in, parent) = (LISTENED_IN.load(Ordering::Relaxed), PARENT.load(Ordering::Relaxed));
+    serves_beside_others(listened_in, parent, process::id(), parent_id())
+}
+
+/// A worker was forked after the listeners were made, and its parent, which it was
+/// forked from, lives on with them. The parent of a daemon ends.
+fn serves_beside_others(listened_in: u32, forked_from: u32, own: u32, parent: u32) -> bool {
+    listened_in != 0 && listened_in != own && forked_from == parent
+}
+
 extern "C" fn at_exit() {
     if !is_foreign() {
         stdio::flush();
@@ -142,6 +182,17 @@ pub fn end_stack() {
 mod tests {
     use super::*;
     use tpa_stack::{Handle, SetId};
+
+    #[test]
+    fn a_worker_is_told_from_a_daemon_and_from_who_listens_itself() {
+        // A master 10 that has listened in 9, before it became a daemon; init is 1.
+        assert!(serves_beside_others(9, 10, 11, 10), "a worker");
+        assert!(serves_beside_others(u32::MAX, 10, 11, 10), "a worker of a new binary");
+        assert!(!serves_beside_others(9, 9, 10, 1), "a daemon");
+        assert!(!serves_beside_others(10, 0, 10, 1), "who listens itself");
+        assert!(!serves_beside_others(11, 10, 11, 10), "a child that listens itself");
+        assert!(!serves_beside_others(0, 10, 11, 10), "a child without listeners");
+    }
 
     #[test]
     fn in_a_child_streams_can_only_be_closed_and_the_rest_is_the_kernels() {

@@ -26,6 +26,7 @@ mod fork;
 // Unit tests call the functions behind the hooks; their process keeps libc's own.
 #[cfg(not(test))]
 mod hooks;
+mod inherited;
 mod io;
 mod listener;
 mod logging;
@@ -47,10 +48,11 @@ mod wait;
 mod watches;
 
 /// Runs when the library is loaded, in every process that inherits
-/// `LD_PRELOAD`: looks up the real functions and nothing else.
+/// `LD_PRELOAD`: looks up the real functions and little else.
 #[cfg(not(test))]
 extern "C" fn load() {
     real::resolve_all();
+    fork::note_load();
     boundary::install_panic_hook();
 }
 

@@ -39,10 +39,7 @@ pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
     let backlog = backlog as u32;
     match table::slot(fd).owner() {
         Owner::Kernel => listen_anew(fd, backlog)?,
-        Owner::Pending { .. } => {
-            pending::count(-(table::numbers_like(fd, table::slot(fd)).len() as isize));
-            pending::add(fd, backlog)?;
-        }
+        Owner::Pending { .. } => pending::add(fd, backlog)?,
         Owner::Listener(handle) => {
             let stack = Stack::get().ok_or(Errno::EBADF)?;
             stack.worker(handle).lock().set_backlog(handle, backlog)?;
@@ -53,16 +50,20 @@ pub fn listen(fd: RawFd, backlog: i32) -> Result<usize, Errno> {
 }
 
 fn listen_anew(fd: RawFd, backlog: u32) -> Result<(), Errno> {
-    let wanted = table::covers(fd)
-        && start::settings().is_some_and(|settings| {
-            address::of_listener(fd).is_some_and(|local| settings.wants_listener(local))
-        })
-        && options::is_tcp(fd);
-    if wanted {
+    if is_wanted(fd) {
         return pending::add(fd, backlog);
     }
     descriptor::forget_facts(fd);
     Ok(())
+}
+
+/// Whether a kernel listener is one to accelerate.
+pub fn is_wanted(fd: RawFd) -> bool {
+    table::covers(fd)
+        && start::settings().is_some_and(|settings| {
+            address::of_listener(fd).is_some_and(|local| settings.wants_listener(local))
+        })
+        && options::is_tcp(fd)
 }
 
 /// The kernel's socket no longer listens: shutdown(2) or a disconnect(2 connect)
@@ -72,9 +73,6 @@ pub fn cease(fd: RawFd) {
     let watched = if watches::lock().contains_key(&fd) { Slot::WATCHED } else { 0 };
     let fresh = Slot::kernel_with(Slot::FRESH | Slot::OPTIONED | watched).marked();
     let numbers = table::numbers_like(fd, slot);
-    if let Owner::Pending { .. } = slot.owner() {
-        pending::count(-(numbers.len() as isize));
-    }
     numbers.into_iter().for_each(|number| _ = table::replace(number, slot, fresh));
     if let Owner::Listener(handle) = slot.owner() {
         Stream { fd, handle }.release();

@@ -2,11 +2,16 @@
 //!
 //! listen(2) itself starts nothing: `daemonize yes` and nginx's master listen
 //! first and fork later, and it is the child that serves. The stack starts when
-//! somebody accepts from, or waits for, such a listener; then all of them move.
+//! somebody accepts from, or waits for, such a listener, which then moves. Others
+//! stay: with `SO_REUSEPORT` a worker of nginx holds its siblings' listeners too.
+//!
+//! When other processes have all receive queues, listeners stay pending, and the
+//! kernel serves them until a queue becomes free.
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use tpa_stack::{Purpose, Stack};
@@ -14,10 +19,10 @@ use tpa_stack::{Purpose, Stack};
 use crate::start::{self, Settings};
 use crate::stream::{self, Stream};
 use crate::table::{self, Flag, Owner, Slot};
-use crate::{address, event_set, options};
+use crate::{address, event_set, fork, options, watches};
 
-/// Numbers whose slot is pending. A hint: zero means that there is none.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// An event set may watch a pending listener: it is to move at the next wait.
+static DUE: AtomicBool = AtomicBool::new(false);
 /// Tells pending listeners apart.
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
@@ -28,47 +33,88 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 ///
 /// Under `strict`, why it cannot be served.
 pub fn add(fd: RawFd, backlog: u32) -> Result<(), Errno> {
-    let slot = Slot::pending(NEXT_ID.fetch_add(1, Ordering::Relaxed), backlog);
-    let numbers = table::numbers_like(fd, table::slot(fd));
-    let shared = numbers.len() > 1;
-    for number in numbers {
-        COUNT.fetch_add(1, Ordering::Release);
-        table::set_flag(number, Flag::SHARED, shared);
-        table::set(number, slot);
-        event_set::adopt_sets_of(number);
-    }
+    fork::note_listener();
+    make(fd, backlog);
     if Stack::get().is_some() {
-        promote_all()
+        promote_all(|number| number == fd)
     } else {
         Ok(())
     }
 }
 
-/// A number was given to a pending listener by dup(2), or taken by close(2).
-pub fn count(numbers: isize) {
-    COUNT.fetch_add(numbers as usize, Ordering::Release);
+/// A kernel listener that another program has made waits for the stack.
+pub fn add_inherited(fd: RawFd, backlog: u32) {
+    fork::note_inherited_listener();
+    make(fd, backlog);
 }
 
-/// Whether any listener waits for the stack.
+fn make(fd: RawFd, backlog: u32) {
+    let slot = Slot::pending(NEXT_ID.fetch_add(1, Ordering::Relaxed), backlog);
+    let numbers = table::numbers_like(fd, table::slot(fd));
+    let shared = numbers.len() > 1;
+    for number in numbers {
+        table::set_flag(number, Flag::SHARED, shared);
+        table::set(number, slot);
+        event_set::adopt_sets_of(number);
+    }
+}
+
+/// An event set watches a pending listener from now on.
+pub fn note_watched() {
+    DUE.store(true, Ordering::Release);
+}
+
+/// Whether a listener that an event set watches waits for the stack, and it is
+/// time to try.
 #[inline]
-pub fn any() -> bool {
-    COUNT.load(Ordering::Acquire) != 0
+pub fn is_due() -> bool {
+    DUE.load(Ordering::Acquire) && start::time_to_retry().is_none_or(|left| left.is_zero())
 }
 
-/// Starts the stack and moves every pending listener to it; those that cannot
-/// be served become the kernel's alone. Of several threads one does it, and the
-/// others wait.
+/// How long a wait in the kernel may last before pending listeners are to be
+/// looked at again; `None`: as long as it likes.
+pub fn retry_after() -> Option<Duration> {
+    /// So that a wait which is due lasts at all.
+    const SHORTEST: Duration = Duration::from_millis(1);
+    start::time_to_retry().map(|left| left.max(SHORTEST))
+}
+
+/// Moves the listeners that event sets watch.
+///
+/// # Errors
+///
+/// As [`promote_all`].
+#[cold]
+pub fn promote_watched() -> Result<(), Errno> {
+    let is_watched = |fd| watches::lock().get(&fd).is_some_and(|watches| !watches.is_empty());
+    promote_all(is_watched)?;
+    if start::time_to_retry().is_none() {
+        DUE.store(false, Ordering::Release);
+        // Whom another thread has added meanwhile.
+        if next_pending(is_watched).is_some() {
+            note_watched();
+        }
+    }
+    Ok(())
+}
+
+/// The first number of a pending listener that is among the `chosen` ones.
+fn next_pending(chosen: impl Fn(RawFd) -> bool) -> Option<RawFd> {
+    let is_pending = |fd| matches!(table::slot(fd).owner(), Owner::Pending { .. });
+    (0..table::end()).find(|&fd| is_pending(fd) && chosen(fd))
+}
+
+/// Starts the stack and moves the `chosen` pending listeners to it; those that
+/// cannot be served become the kernel's alone. Of several threads one does it, and
+/// the others wait.
 ///
 /// # Errors
 ///
 /// Under `strict`, why the stack does not run or a listener cannot be served.
 #[cold]
-pub fn promote_all() -> Result<(), Errno> {
+pub fn promote_all(chosen: impl Fn(RawFd) -> bool) -> Result<(), Errno> {
     let Some(settings) = start::settings() else { return Ok(()) };
-    let pending = || {
-        let is_pending = |fd: &RawFd| matches!(table::slot(*fd).owner(), Owner::Pending { .. });
-        (0..table::end()).find(is_pending)
-    };
+    let pending = || next_pending(&chosen);
     let local = loop {
         let Some(first) = pending() else { return Ok(()) };
         match address::of_listener(first) {
@@ -78,6 +124,9 @@ pub fn promote_all() -> Result<(), Errno> {
         }
     };
     let stack = start::stack(Purpose::Listen(local))?;
+    if stack.is_none() && start::time_to_retry().is_some() {
+        return Ok(());
+    }
     let _alone = start::lock_start();
     let mut result = Ok(());
     while let Some(fd) = pending() {
@@ -131,9 +180,7 @@ fn settle(fd: RawFd, old: Slot, new: Slot) {
         if number != fd {
             table::copy_flags(fd, number);
         }
-        if table::replace(number, old, new) {
-            count(-1);
-        }
+        table::replace(number, old, new);
         if let Owner::Listener(handle) = new.owner() {
             event_set::move_listener(number, handle);
         }

@@ -34,9 +34,23 @@ pub fn is_ours(fd: i32) -> bool {
 ///
 /// As poll(2).
 pub fn poll(fds: &mut [pollfd], limit: Option<Duration>, mask: *const sigset_t) -> Result<usize, Errno> {
-    if pending::any() {
-        pending::promote_all()?;
+    let mut limit = limit;
+    loop {
+        if fds.iter().any(|entry| matches!(table::slot(entry.fd).owner(), Owner::Pending { .. })) {
+            pending::promote_all(|fd| fds.iter().any(|entry| entry.fd == fd))?;
+        }
+        // While listeners wait for a queue, the wait is one in parts.
+        let part = pending::retry_after().filter(|part| limit.is_none_or(|limit| *part < limit));
+        match poll_once(fds, part.or(limit), mask)? {
+            0 => {}
+            ready => return Ok(ready),
+        }
+        let Some(part) = part else { return Ok(0) };
+        limit = limit.map(|limit| limit.saturating_sub(part));
     }
+}
+
+fn poll_once(fds: &mut [pollfd], limit: Option<Duration>, mask: *const sigset_t) -> Result<usize, Errno> {
     let workers = Stack::get().map_or(&[][..], Stack::workers);
     let mut poll = Poll::new(fds);
     if poll.sweep_inert() {

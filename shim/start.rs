@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
 use tpa_stack::config::{self, Config, Decision, Policy};
-use tpa_stack::{Purpose, Stack};
+use tpa_stack::{Purpose, Stack, StartError};
 
 use crate::boundary::shield;
 use crate::{fork, logging};
@@ -45,6 +45,13 @@ const OPEN: u8 = 0;
 const FAILED: u8 = 1;
 /// This is a forked child of the process whose stack it is.
 const FORBIDDEN: u8 = 2;
+/// Other processes have all receive queues. It is tried again at [`RETRY_AT`].
+const WAITING: u8 = 3;
+
+/// Time between two tries to get a receive queue.
+const RETRY: Duration = Duration::from_secs(1);
+/// When the next of these is due.
+static RETRY_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Whether the calling thread is inside the start of the stack.
 pub fn is_inside() -> bool {
@@ -94,9 +101,11 @@ impl Settings {
         self.config.loopback
     }
 
-    /// Memory of the device that has to be locked, in bytes, with room to spare.
+    /// Memory that devices of all processes of a user may have to lock, in bytes:
+    /// there are as many workers at most as receive queues that can be steered.
     pub fn device_memory(&self) -> u64 {
-        2 * (u64::from(self.config.dpdk.memory_mb) << 20)
+        const MOST_WORKERS: u64 = 64;
+        MOST_WORKERS * (u64::from(self.config.dpdk.memory_mb) << 20)
     }
 
     /// Whether what cannot be accelerated is an error.
@@ -164,19 +173,53 @@ pub fn stack(purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
     }
     let Some(settings) = settings() else { return Ok(None) };
     let _alone = lock_start();
+    if let Some(stack) = Stack::get() {
+        return Ok(Some(stack));
+    }
     match OUTLOOK.load(Ordering::Acquire) {
         OPEN => start(settings, purpose),
+        WAITING if time_to_retry() == Some(Duration::ZERO) => start(settings, purpose),
         FAILED if settings.is_strict() => Err(CANNOT_RUN),
         _ => Ok(None),
     }
 }
 
+/// While the stack waits for a receive queue, the time until the next try.
+#[inline]
+pub fn time_to_retry() -> Option<Duration> {
+    if OUTLOOK.load(Ordering::Acquire) != WAITING {
+        return None;
+    }
+    let at = *RETRY_AT.lock().unwrap_or_else(PoisonError::into_inner);
+    at.map(|at| at.saturating_duration_since(Instant::now()))
+}
+
+/// No queue was free: the kernel serves until one is. Said once.
+fn wait_for_queue(error: &StartError) {
+    let before = OUTLOOK.swap(WAITING, Ordering::AcqRel);
+    *RETRY_AT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + RETRY);
+    if before != WAITING {
+        log::warn!("{error}; the kernel serves until one is free");
+    }
+}
+
 fn start(settings: &Settings, purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
-    match inside(|| Stack::start(&settings.config, &settings.program, purpose)) {
+    let is_worker = fork::is_worker();
+    let mut config = settings.config.clone();
+    if is_worker {
+        config.af_xdp.queues = config.af_xdp.queues.of_worker();
+    }
+    match inside(|| Stack::start(&config, &settings.program, purpose)) {
         Ok(stack) => {
+            OUTLOOK.store(OPEN, Ordering::Release);
             SPIN_US.store(settings.config.spin_us, Ordering::Relaxed);
             fork::install_exit_handler();
             Ok(Some(stack))
+        }
+        // In a reload the workers of before still have theirs: no fault of anybody's.
+        Err(error @ StartError::NoFreeQueue(_)) if is_worker || !settings.is_strict() => {
+            wait_for_queue(&error);
+            Ok(None)
         }
         Err(error) if settings.is_strict() => {
             OUTLOOK.store(FAILED, Ordering::Release);

@@ -272,8 +272,9 @@ fn destination(fd: RawFd, settings: &Settings, remote: SocketAddr) -> SocketAddr
 /// where a connection to ourselves finds no listener of ours: another process
 /// may listen there.
 fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static Stack>, Errno> {
-    if settings.has_loopback() && pending::any() {
-        pending::promote_all()?;
+    if settings.has_loopback() {
+        let is_meant = |local: SocketAddr| local.port() == remote.port();
+        pending::promote_all(|fd| address::of_listener(fd).is_some_and(is_meant))?;
     }
     if Stack::get().is_none() && remote.ip().is_loopback() {
         return Ok(None);
@@ -289,6 +290,9 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Res
     let Some(stack) = stack_for(settings, remote)? else { return Ok(None) };
     if !stack.reaches(remote.ip()) {
         return decline("the device does not lead there", Errno::ENETUNREACH);
+    }
+    if !stack.loops(remote.ip()) && !stack.has_all_queues() {
+        return decline("another process may get the replies", Errno::ENETUNREACH);
     }
     let before = table::slot(fd);
     let socket_options = options::of_kernel_socket(fd, before);

@@ -13,7 +13,7 @@ use tpa_stack::Stack;
 use super::poll::{limit_of, millis};
 use crate::boundary::call;
 use crate::table::{self, Owner, Slot};
-use crate::{descriptor, event_set, memory, pending, real};
+use crate::{descriptor, event_set, inherited, memory, pending, real};
 
 /// `EP_MAX_EVENTS`: the most that one wait may ask for.
 const MAX_EVENTS: usize = i32::MAX as usize / size_of::<epoll_event>();
@@ -51,6 +51,7 @@ hook! {
         fd: c_int,
         event: *mut epoll_event
     ) -> c_int => epoll_ctl_hook {
+        inherited::look_once();
         if table::slot(fd).is_plain() {
             // SAFETY: the caller's arguments, unchanged.
             return unsafe { real::epoll_ctl(epfd, operation, fd, event) };
@@ -139,19 +140,32 @@ unsafe extern "C" fn wait(
     (events, room): (*mut epoll_event, c_int),
     limit: Option<Duration>,
     mask: *const sigset_t,
-    real: impl FnOnce() -> c_int,
+    real: impl Fn() -> c_int,
 ) -> c_int {
-    if pending::any() {
-        let promoted = call(|| pending::promote_all().map(|()| 0));
-        if promoted < 0 {
-            return promoted;
+    let mut limit = limit;
+    loop {
+        if pending::is_due() {
+            let promoted = call(|| pending::promote_watched().map(|()| 0));
+            if promoted < 0 {
+                return promoted;
+            }
         }
+        if Stack::get().is_some() {
+            break;
+        }
+        // The kernel's side is all there is: the stack could not start, is gone, or
+        // waits for a queue. In the last case the wait is one in parts.
+        let part = pending::retry_after().filter(|part| limit.is_none_or(|limit| *part < limit));
+        let Some(part) = part else { return real() };
+        let millis = part.as_millis() as c_int;
+        // SAFETY: the caller's arguments but for the time.
+        let ready = unsafe { real::epoll_pwait(epfd, events, room, millis, mask) };
+        if ready != 0 {
+            return ready;
+        }
+        limit = limit.map(|limit| limit.saturating_sub(part));
     }
     let Owner::Set(set) = table::slot(epfd).owner() else { return real() };
-    if Stack::get().is_none() {
-        // The stack could not start, or is gone: the kernel's side is all there is.
-        return real();
-    }
     call(|| {
         let room = usize::try_from(room).unwrap_or(0);
         if !(1..=MAX_EVENTS).contains(&room) {

@@ -12,7 +12,7 @@ use crate::descriptor;
 use crate::listener::{self, Peer};
 use crate::stream::{self, Stream};
 use crate::table::{self, Owner, Slot};
-use crate::{pending, real, start};
+use crate::{inherited, pending, real, start};
 
 hook! {
     unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int => socket_hook {
@@ -45,6 +45,7 @@ hook! {
 
 hook! {
     unsafe fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int => accept_hook {
+        inherited::look_once();
         if table::slot(fd).is_kernel() {
             // SAFETY: the caller's arguments, unchanged.
             let accepted = unsafe { real::accept(fd, address, length) };
@@ -63,6 +64,7 @@ hook! {
         length: *mut socklen_t,
         flags: c_int
     ) -> c_int => accept4_hook {
+        inherited::look_once();
         if table::slot(fd).is_kernel() {
             // SAFETY: the caller's arguments, unchanged.
             let accepted = unsafe { real::accept4(fd, address, length, flags) };
@@ -82,7 +84,7 @@ hook! {
 unsafe fn accept_ours(fd: c_int, peer: Peer, flags: c_int) -> c_int {
     call(|| {
         if matches!(table::slot(fd).owner(), Owner::Pending { .. }) {
-            pending::promote_all()?;
+            pending::promote_all(|number| number == fd)?;
         }
         match table::slot(fd).owner() {
             // SAFETY: the caller's promise.

@@ -68,6 +68,12 @@ pub fn kernel_timeout(fd: RawFd, name: i32) -> Option<Duration> {
     limit(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))
 }
 
+/// The backlog of a kernel listener, which `TCP_INFO` tells instead of what was
+/// selectively acknowledged (`tcp_get_info`).
+pub fn kernel_backlog(fd: RawFd) -> Option<u32> {
+    kernel_value(fd, libc::IPPROTO_TCP, libc::TCP_INFO).map(|info: libc::tcp_info| info.tcpi_sacked)
+}
+
 /// Whether a descriptor is a TCP socket.
 pub fn is_tcp(fd: RawFd) -> bool {
     kernel_int(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM)

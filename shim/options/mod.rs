@@ -19,7 +19,9 @@ use crate::stream::Stream;
 use crate::table::{self, Flag};
 
 pub use carried::{inherit as inherit_carried, is_changed as is_carrying};
-pub use kernel::{is_tcp, is_unconnected, is_untouched, kernel_int, kernel_timeout, of_kernel_socket};
+pub use kernel::{
+    is_tcp, is_unconnected, is_untouched, kernel_backlog, kernel_int, kernel_timeout, of_kernel_socket,
+};
 pub use value::{Input, Output};
 
 /// `TCP_MIN_MSS` and `MAX_TCP_WINDOW`: bounds of `TCP_MAXSEG`, bytes.

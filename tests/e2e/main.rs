@@ -15,6 +15,8 @@ mod interop;
 mod listeners;
 mod loopback;
 mod memif_peers;
+mod neighbours;
+mod nginx;
 mod objects;
 mod privileges;
 mod progress;

@@ -31,9 +31,22 @@ impl Namespace {
     /// Two namespaces whose `eth0` are the ends of a veth pair, with these
     /// addresses in one /24.
     pub fn pair(left_ip: &str, right_ip: &str) -> (Self, Self) {
+        Self::pair_with_queues(left_ip, right_ip, 1)
+    }
+
+    /// The same, with so many queues at both ends.
+    pub fn pair_with_queues(left_ip: &str, right_ip: &str, queues: u32) -> (Self, Self) {
         let (left, right) = (Self::new("a"), Self::new("b"));
-        let (a, b) = (left.name.as_str(), right.name.as_str());
-        ip(&["-n", a, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", b]);
+        let (a, b, count) = (left.name.as_str(), right.name.as_str(), queues.to_string());
+        let queues = ["numrxqueues", &count, "numtxqueues", &count];
+        let mut words = vec!["-n", a, "link", "add", "eth0"];
+        words.extend(queues);
+        words.extend(["type", "veth", "peer", "name", "eth0", "netns", b]);
+        words.extend(queues);
+        ip(&words);
+        // The sender of a flow chooses the receiver's queue, and must stay with it, as
+        // the hash of a real interface does.
+        right.run(&["sysctl", "-q", "-w", "net.core.txrehash=0"]);
         for (namespace, address) in [(&left, left_ip), (&right, right_ip)] {
             namespace.run(&["ip", "address", "add", &format!("{address}/24"), "dev", "eth0"]);
             namespace.run(&["ip", "link", "set", "eth0", "up"]);

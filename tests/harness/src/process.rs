@@ -30,6 +30,11 @@ impl Program {
         Self { words, variables: Vec::new(), wrapper: Vec::new(), folder: None, stdin: None }
     }
 
+    /// The command that it is.
+    pub fn name(&self) -> String {
+        self.words[0].to_string_lossy().into_owned()
+    }
+
     /// Adds an argument.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.words.push(argument.into());

@@ -28,6 +28,14 @@ impl Work {
         &self.0
     }
 
+    /// Makes a folder in the folder that everyone may write in.
+    pub fn folder(&self, name: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.0.join(name);
+        std::fs::create_dir(&path).expect("a folder in the test's folder");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).expect("mode of a folder");
+    }
+
     /// Writes a file into the folder.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
