@@ -71,8 +71,13 @@ pub fn is_due() -> bool {
     DUE.load(Ordering::Acquire) && start::time_to_retry().is_none_or(|left| left.is_zero())
 }
 
-/// How long a wait in the kernel may last before pending listeners are to be
-/// looked at again; `None`: as long as it likes.
+/// How long the kernel may wait for an event set before the pending listeners are to
+/// be looked at again; `None`: as long as it likes.
+pub fn look_again_after() -> Option<Duration> {
+    DUE.load(Ordering::Acquire).then(retry_after).flatten()
+}
+
+/// The same for a call that waits for a pending listener itself.
 pub fn retry_after() -> Option<Duration> {
     /// So that a wait which is due lasts at all.
     const SHORTEST: Duration = Duration::from_millis(1);
@@ -88,12 +93,10 @@ pub fn retry_after() -> Option<Duration> {
 pub fn promote_watched() -> Result<(), Errno> {
     let is_watched = |fd| watches::lock().get(&fd).is_some_and(|watches| !watches.is_empty());
     promote_all(is_watched)?;
-    if start::time_to_retry().is_none() {
-        DUE.store(false, Ordering::Release);
-        // Whom another thread has added meanwhile.
-        if next_pending(is_watched).is_some() {
-            note_watched();
-        }
+    DUE.store(false, Ordering::Release);
+    // One that waits for a queue, or that another thread has added meanwhile.
+    if next_pending(is_watched).is_some() {
+        note_watched();
     }
     Ok(())
 }

@@ -36,11 +36,12 @@ pub fn is_ours(fd: i32) -> bool {
 pub fn poll(fds: &mut [pollfd], limit: Option<Duration>, mask: *const sigset_t) -> Result<usize, Errno> {
     let mut limit = limit;
     loop {
+        let mut part = None;
         if fds.iter().any(|entry| matches!(table::slot(entry.fd).owner(), Owner::Pending { .. })) {
             pending::promote_all(|fd| fds.iter().any(|entry| entry.fd == fd))?;
+            // While a listener waits for a queue, the wait is one in parts.
+            part = pending::retry_after().filter(|part| limit.is_none_or(|limit| *part < limit));
         }
-        // While listeners wait for a queue, the wait is one in parts.
-        let part = pending::retry_after().filter(|part| limit.is_none_or(|limit| *part < limit));
         match poll_once(fds, part.or(limit), mask)? {
             0 => {}
             ready => return Ok(ready),

@@ -113,6 +113,15 @@ impl Settings {
         self.config.strict
     }
 
+    /// What becomes of a socket while the process waits for a queue: the kernel's, but
+    /// for a connection, which cannot move later, under `strict`.
+    fn meanwhile(&self, purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
+        match purpose {
+            Purpose::Connect(_) if self.is_strict() => Err(CANNOT_RUN),
+            Purpose::Connect(_) | Purpose::Listen(_) => Ok(None),
+        }
+    }
+
     /// A socket that should be accelerated cannot be. Says so, and returns what
     /// is to become of it: under `strict` the error that its call fails with.
     pub fn decline(&self, purpose: Purpose, why: &str, errno: Errno) -> Result<(), Errno> {
@@ -179,6 +188,7 @@ pub fn stack(purpose: Purpose) -> Result<Option<&'static Stack>, Errno> {
     match OUTLOOK.load(Ordering::Acquire) {
         OPEN => start(settings, purpose),
         WAITING if time_to_retry() == Some(Duration::ZERO) => start(settings, purpose),
+        WAITING => settings.meanwhile(purpose),
         FAILED if settings.is_strict() => Err(CANNOT_RUN),
         _ => Ok(None),
     }
@@ -219,7 +229,7 @@ fn start(settings: &Settings, purpose: Purpose) -> Result<Option<&'static Stack>
         // In a reload the workers of before still have theirs: no fault of anybody's.
         Err(error @ StartError::NoFreeQueue(_)) if is_worker || !settings.is_strict() => {
             wait_for_queue(&error);
-            Ok(None)
+            settings.meanwhile(purpose)
         }
         Err(error) if settings.is_strict() => {
             OUTLOOK.store(FAILED, Ordering::Release);

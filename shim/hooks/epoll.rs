@@ -155,7 +155,7 @@ unsafe extern "C" fn wait(
         }
         // The kernel's side is all there is: the stack could not start, is gone, or
         // waits for a queue. In the last case the wait is one in parts.
-        let part = pending::retry_after().filter(|part| limit.is_none_or(|limit| *part < limit));
+        let part = pending::look_again_after().filter(|part| limit.is_none_or(|limit| *part < limit));
         let Some(part) = part else { return real() };
         let millis = part.as_millis() as c_int;
         // SAFETY: the caller's arguments but for the time.

@@ -13,6 +13,7 @@ mod steering;
 mod turn;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dpdk_sys::eal::{self, EalConfig};
@@ -54,6 +55,9 @@ const EAL_MEMORY_MB: u32 = 8;
 
 /// Packets that a burst may handle inside `recvfrom` in zero-copy mode.
 const BUSY_BUDGET: u32 = 64;
+
+/// Whether this process has tried to open an interface before.
+static TRIED: AtomicBool = AtomicBool::new(false);
 
 /// How often free queues are looked for before there are none, and how long between.
 const BUSY_TRIES: u32 = 3;
@@ -199,13 +203,18 @@ pub fn open_steered(
     let plan = Plan::new(interface, options, queues)?;
     // What is cheap and likely to fail comes first: EAL takes a tenth of a second.
     let dpdk = Dpdk::open().map_err(eal::StartError::from)?;
-    let _turn = Turn::take(interface.index);
+    // Who waits for a queue comes again and again, and must not be kept each time.
+    let is_first = !TRIED.swap(true, Ordering::Relaxed);
+    let turn = Turn::take(interface.index, if is_first { turn::PATIENCE } else { Duration::ZERO });
+    if turn.is_none() && !is_first {
+        return Err(OpenError::NoFreeQueue { interface: name.clone(), queues });
+    }
     let program = match privilege::helper() {
         Some(helper) => privileged::steering(helper, name)?,
         None => Program::open(name, interface.index)?,
     };
     let steering = XdpSteering::new(name, addresses, program, queues);
-    let free = free_queues(dpdk, &plan, queues)?;
+    let free = free_queues(dpdk, &plan, queues, if is_first { BUSY_TRIES } else { 1 })?;
     let dpdk = eal::start(&options.eal)?;
     let opened = open_queues(dpdk, &plan, &free, &steering)?;
     let info = device_info(interface, own_neighbours);
@@ -317,8 +326,8 @@ impl Plan {
 
 /// Queues that nobody has, in order, as many as planned and one at least. The kernel
 /// frees a queue a moment after its socket was closed.
-fn free_queues(dpdk: &Dpdk, plan: &Plan, queues: u32) -> Result<Vec<u32>, OpenError> {
-    for _ in 0..BUSY_TRIES {
+fn free_queues(dpdk: &Dpdk, plan: &Plan, queues: u32, tries: u32) -> Result<Vec<u32>, OpenError> {
+    for _ in 0..tries {
         let free = free_queues_now(dpdk, plan, queues)?;
         if !free.is_empty() {
             return Ok(free);

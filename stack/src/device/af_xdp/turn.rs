@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 
-/// Longest wait for others. Who holds the turn for longer is none of ours: any
-/// user may take the name.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for others, of a process that opens an interface for the first time.
+/// Who holds the turn for longer is none of ours: any user may take the name.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -21,10 +21,9 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Waits for the turn on an interface. `None` when it does not come: the
-    /// caller goes on without, and at worst finds a queue taken.
-    pub fn take(ifindex: u32) -> Option<Self> {
-        let end = Instant::now() + PATIENCE;
+    /// Waits for the turn on an interface, for so long at most; `None`: it did not come.
+    pub fn take(ifindex: u32, patience: Duration) -> Option<Self> {
+        let end = Instant::now() + patience;
         loop {
             match Self::try_take(ifindex) {
                 Err(Errno::EADDRINUSE) if Instant::now() < end => std::thread::sleep(PAUSE),
@@ -49,7 +48,7 @@ mod tests {
     fn one_has_the_turn_and_the_next_gets_it_afterwards() {
         // A number that no interface has.
         let ifindex = u32::MAX - std::process::id();
-        let turn = Turn::take(ifindex).unwrap();
+        let turn = Turn::take(ifindex, PATIENCE).unwrap();
         assert_eq!(Turn::try_take(ifindex).err(), Some(Errno::EADDRINUSE));
         drop(turn);
         assert!(Turn::try_take(ifindex).is_ok());
