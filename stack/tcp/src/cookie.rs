@@ -114,7 +114,7 @@ impl<S: BuildHasher> SynCookies<S> {
         let fits = MSS_TABLE.iter().filter(|&&size| size <= mss).count();
         let index = fits.saturating_sub(1) as u32;
         let count = period(now);
-        let proof = self.proof(flow, count).wrapping_add(index) & HASH_MASK;
+        let proof = self.proof(flow, irs, count).wrapping_add(index) & HASH_MASK;
         irs + self.base(flow) + (count << 24) + proof
     }
 
@@ -124,7 +124,7 @@ impl<S: BuildHasher> SynCookies<S> {
         if age >= GOOD_PERIODS {
             return None;
         }
-        let index = cookie.wrapping_sub(self.proof(flow, period(now).wrapping_sub(age))) & HASH_MASK;
+        let index = cookie.wrapping_sub(self.proof(flow, irs, period(now).wrapping_sub(age))) & HASH_MASK;
         MSS_TABLE.get(index as usize).copied()
     }
 
@@ -132,8 +132,10 @@ impl<S: BuildHasher> SynCookies<S> {
         self.base.hash_one(flow) as u32
     }
 
-    fn proof(&self, flow: &impl Hash, count: u32) -> u32 {
-        self.proof.hash_one((flow, count)) as u32
+    /// The peer's number is part of it: were it only added, as the base is, a peer
+    /// a few bytes further on would hold a good cookie for another segment size.
+    fn proof(&self, flow: &impl Hash, irs: SeqNum, count: u32) -> u32 {
+        self.proof.hash_one((flow, irs.0, count)) as u32
     }
 }
 
@@ -274,6 +276,16 @@ mod tests {
         assert!(redeem_at(&ack, NOW + PERIOD).is_some());
         assert!(redeem_at(&ack, NOW + PERIOD * 2).is_none());
         assert!(redeem_at(&ack, NOW + PERIOD * 256).is_none(), "the same eight bits, another proof");
+    }
+
+    #[test]
+    fn the_second_byte_of_the_peer_does_not_redeem() {
+        // The first one would be lost without a word.
+        let syn = syn(all_options(1460));
+        let ack = last_ack(&syn, &answer(&syn));
+        for ahead in 1..1000 {
+            assert!(redeem_at(&TcpRepr { seq: ack.seq + ahead, ..ack.clone() }, NOW).is_none(), "{ahead}");
+        }
     }
 
     #[test]

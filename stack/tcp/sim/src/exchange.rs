@@ -26,6 +26,10 @@ pub struct Plan {
     pub nodelay: bool,
     /// Turns `TCP_CORK` on and off as it writes.
     pub corks: bool,
+    /// Says now and then that more follows (`MSG_MORE`).
+    pub mores: bool,
+    /// Sends urgent data now and then (`MSG_OOB`).
+    pub urgents: bool,
     /// Turns `TCP_QUICKACK` on and off as it reads.
     pub quickacks: bool,
     /// Changes the size of the receive buffer as it reads, between these two.
@@ -59,6 +63,8 @@ impl Default for Plan {
             naps: 0.0,
             nodelay: false,
             corks: false,
+            mores: false,
+            urgents: false,
             quickacks: false,
             rcvbufs: None,
             half_close: true,
@@ -144,7 +150,14 @@ impl Exchange {
         if self.plan.corks {
             connection.set_cork(self.random.chance(0.5));
         }
-        match connection.send(piece) {
+        let sent = if self.plan.urgents && self.random.chance(0.05) {
+            connection.send_urgent(piece)
+        } else if self.plan.mores && self.random.chance(0.5) {
+            connection.send_more(piece)
+        } else {
+            connection.send(piece)
+        };
+        match sent {
             Ok(taken) => self.written += taken,
             // What a peer that gave up left behind was read before.
             Err(SendError::Closed) if self.peer_gives_up => self.done = true,
@@ -167,11 +180,15 @@ impl Exchange {
             connection.set_rcvbuf(self.random.between(least as u64, most as u64) as usize);
         }
         let size = self.random.between(1, self.plan.read_size as u64) as usize;
+        let before_mark = connection.urgent_ahead().saturating_sub(1) as usize;
         match connection.recv(&mut self.buf[..size]) {
             Ok(0) => self.read_end = true,
             Ok(count) => {
                 if !self.theirs.is_at(self.read, &self.buf[..count]) {
                     return Err(self.report("wrong bytes"));
+                }
+                if before_mark > 0 && count > before_mark {
+                    return Err(self.report("read across the urgent mark"));
                 }
                 self.read += count;
             }

@@ -9,6 +9,15 @@ const TOS: usize = ETHERNET_HEADER_LEN + 1;
 const IP_CHECKSUM: usize = ETHERNET_HEADER_LEN + 10;
 const ECN_MASK: u8 = 3;
 
+/// Address of all routers.
+const ROUTER: [u8; 4] = [10, 255, 255, 254];
+/// ICMP's protocol number, and its type and code (RFC 792).
+const ICMP: u8 = 1;
+const UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
+/// Bytes behind the IP header that a router quotes at least.
+const QUOTED: usize = 8;
+
 /// Length of the IP packet.
 pub(crate) fn ip_len(frame: &[u8]) -> usize {
     frame.len().saturating_sub(ETHERNET_HEADER_LEN)
@@ -38,6 +47,26 @@ pub(crate) fn mark_ce(frame: &mut [u8]) -> bool {
 pub(crate) fn damage(frame: &mut [u8], random: &mut Random) {
     let at = random.between(ETHERNET_HEADER_LEN as u64, frame.len() as u64 - 1) as usize;
     frame[at] ^= 1 << random.between(0, 7);
+}
+
+/// What a router says of a frame whose packet is larger than the next link takes
+/// (RFC 792, RFC 1191 4).
+pub(crate) fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
+    let packet = &frame[ETHERNET_HEADER_LEN..];
+    let header_len = usize::from(packet[0] & 0x0f) * 4;
+    let quoted = &packet[..header_len + QUOTED];
+    let with_sum = |[c0, c1]: [u8; 2]| {
+        let [m0, m1] = mtu.to_be_bytes();
+        [&[UNREACHABLE, FRAGMENTATION_NEEDED, c0, c1, 0, 0, m0, m1], quoted].concat()
+    };
+    let message = with_sum(Sum::default().plus(&with_sum([0, 0])).checksum());
+    let [len0, len1] = ((IPV4_HEADER_LEN + message.len()) as u16).to_be_bytes();
+    let mut header = vec![0x45, 0, len0, len1, 0, 0, 0, 0, 64, ICMP, 0, 0];
+    header.extend_from_slice(&ROUTER);
+    header.extend_from_slice(&packet[12..16]);
+    let checksum = Sum::default().plus(&header).checksum();
+    header[10..12].copy_from_slice(&checksum);
+    [&frame[6..12], &frame[..6], &frame[12..14], &header, &message].concat()
 }
 
 #[cfg(test)]
@@ -96,6 +125,20 @@ mod tests {
         let mut plain = frame(0b1000, wire::Ecn::NotEct);
         assert!(!mark_ce(&mut plain));
         assert_eq!(tos(&plain), Some(0b1000));
+    }
+
+    #[test]
+    fn a_router_reports_what_is_too_big_to_its_sender() {
+        let report = too_big(&frame(0, wire::Ecn::NotEct), 576);
+        let Ok(Frame::Icmpv4(parsed)) = wire::parse_frame(&report, ChecksumPolicy::Verify) else {
+            panic!("no ICMP message");
+        };
+        assert_eq!(parsed.dst, Ipv4Addr::new(10, 0, 0, 1).into());
+        let wire::Icmpv4Message::Unreachable { code: 4, mtu: 576, original } = parsed.message else {
+            panic!("{:?}", parsed.message);
+        };
+        let quoted = wire::QuotedSegment::parse(&report[original]).expect("it quotes a segment");
+        assert_eq!((quoted.src_port, quoted.dst_port, quoted.seq), (1, 2, SeqNum(6)));
     }
 
     #[test]

@@ -4,17 +4,26 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tpa_tcp::wire::{
-    EthernetAddress, Frame, FrameHeader, Ports, TcpFlags, TcpFrame, TcpRepr, emit_tcp_frame, parse_frame,
+    EthernetAddress, Frame, FrameHeader, Icmpv4Message, Ports, QuotedSegment, TcpFlags, TcpFrame, TcpRepr,
+    emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{
     Chunk, Config, Connection, Duration, Events, Instant, Params, SeqNum, State, Transmit, reset_for,
 };
 
+use crate::listener::{Listener, Outcome, SynQueue};
 use crate::offload::{self, Received};
 use crate::progress::Progress;
 use crate::wire_rules::WireRules;
 use crate::world::Checks;
 use crate::{Random, START};
+
+/// ICMP's code of a packet that is too large (RFC 792), and how long it counts.
+const FRAGMENTATION_NEEDED: u8 = 4;
+const REPORT_LASTS: Duration = Duration::from_secs(60);
+
+/// Headers in an MTU.
+const IP_AND_TCP: u16 = 40;
 
 /// Largest payload that a card with segmentation offload takes.
 const TSO_PAYLOAD: usize = 65_535 - 20 - 60;
@@ -28,6 +37,9 @@ pub struct HostConfig {
     pub mss: u16,
     /// Opens the connection this long after the start; `None` listens.
     pub opens_after: Option<Duration>,
+    /// Where it listens: half-open connections wait here. Without, a SYN makes a
+    /// connection at once.
+    pub syn_queue: Option<SynQueue>,
     /// The card cuts large segments.
     pub segmentation: bool,
     /// The card gathers what arrives within this time, joins what belongs
@@ -41,6 +53,7 @@ impl Default for HostConfig {
             config: Config::default(),
             mss: 1460,
             opens_after: None,
+            syn_queue: None,
             segmentation: false,
             coalescing: Duration::ZERO,
         }
@@ -95,6 +108,7 @@ pub(crate) struct Host {
     /// Indices of the links that its frames go over.
     pub path: Vec<usize>,
     pub connection: Option<Connection<Vec<u8>>>,
+    listener: Option<Listener>,
     pub program: Box<dyn Program>,
     pub progress: Progress,
     rules: WireRules,
@@ -104,7 +118,7 @@ pub(crate) struct Host {
     /// What the card has gathered, and when it hands it over.
     batch: Vec<Received>,
     batch_at: Instant,
-    /// A RST on behalf of no connection.
+    /// A segment on behalf of no connection.
     reply: Option<Transmit<'static>>,
 }
 
@@ -121,8 +135,12 @@ impl Host {
         let mac = |index: usize| EthernetAddress([2, 0, 0, 0, (index >> 8) as u8, index as u8]);
         let ip = |index: usize| Ipv4Addr::new(10, 0, (index >> 8) as u8, index as u8).into();
         let isn = SeqNum(random.bits() as u32);
+        let params = Params { isn, ts_offset: random.bits() as u32, mss: config.mss };
+        let rules = WireRules::new(isn, config.config.window_scaling);
+        let settings = Arc::new(config.config);
+        let listener = config.syn_queue.map(|queue| Listener::new(queue, &settings, params, random));
         Self {
-            params: Params { isn, ts_offset: random.bits() as u32, mss: config.mss },
+            params,
             header: FrameHeader {
                 src_mac: mac(index),
                 dst_mac: mac(peer),
@@ -138,21 +156,26 @@ impl Host {
             checks,
             path,
             connection: None,
+            listener,
             program,
             progress: Progress::new(),
-            rules: WireRules::new(isn, config.config.window_scaling),
+            rules,
             opens_at: config.opens_after.map_or(Instant::FAR, |after| START + after),
             wake_at: Instant::FAR,
             batch: Vec::new(),
             batch_at: Instant::FAR,
             reply: None,
-            config: Arc::new(config.config),
+            config: settings,
         }
     }
 
     /// When something has to be done here next.
     pub(crate) fn next_deadline(&self) -> Instant {
-        let timer = self.connection.as_ref().and_then(Connection::next_timer).unwrap_or(Instant::FAR);
+        let timer = match (&self.connection, &self.listener) {
+            (Some(connection), _) => connection.next_timer().unwrap_or(Instant::FAR),
+            (None, Some(listener)) => listener.next_deadline(),
+            (None, None) => Instant::FAR,
+        };
         timer.min(self.opens_at).min(self.wake_at).min(self.batch_at)
     }
 
@@ -165,7 +188,12 @@ impl Host {
         if self.batch_at <= now {
             self.hand_over(now);
         }
-        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Some(connection) = &mut self.connection else {
+            if let Some(listener) = &mut self.listener {
+                self.reply = listener.on_deadline(now)?.or(self.reply.take());
+            }
+            return Ok(());
+        };
         if connection.next_timer().is_some_and(|at| at <= now) {
             connection.on_timer(now);
         }
@@ -183,8 +211,11 @@ impl Host {
 
     /// Takes a frame off the wire; returns the parsed segment for a trace.
     pub(crate) fn on_frame(&mut self, frame: Vec<u8>, now: Instant) {
-        let Ok(Frame::Tcp(parsed)) = parse_frame(&frame, self.checks.policy()) else { return };
-        let TcpFrame { tcp, payload, .. } = parsed;
+        let TcpFrame { tcp, payload, .. } = match parse_frame(&frame, self.checks.policy()) {
+            Ok(Frame::Tcp(parsed)) => parsed,
+            Ok(Frame::Icmpv4(parsed)) => return self.on_report(&parsed.message, &frame, now),
+            _ => return,
+        };
         let received = Received { tcp, buf: frame, payload };
         if self.coalescing == Duration::ZERO {
             return self.on_segment(received, now);
@@ -206,16 +237,34 @@ impl Host {
         }
     }
 
+    /// What the network says about a segment of ours (RFC 1191, RFC 5927).
+    fn on_report(&mut self, message: &Icmpv4Message, frame: &[u8], now: Instant) {
+        let Icmpv4Message::Unreachable { code: FRAGMENTATION_NEEDED, mtu, original } = message else {
+            return;
+        };
+        let quoted = frame.get(original.clone()).and_then(QuotedSegment::parse);
+        if let (Some(connection), Some(quoted)) = (&mut self.connection, quoted)
+            && connection.is_outstanding(quoted.seq)
+        {
+            connection.on_path_mtu(mtu.saturating_sub(IP_AND_TCP), now + REPORT_LASTS);
+        }
+    }
+
     fn on_segment(&mut self, received: Received, now: Instant) {
         let Received { tcp, buf, payload, .. } = received;
-        match &mut self.connection {
-            Some(connection) if !connection.is_closed() => {
-                let chunk = (tcp.payload_len > 0).then_some(Chunk { buf, range: payload });
-                connection.on_segment(&tcp, chunk, now);
-            }
+        let chunk = (tcp.payload_len > 0).then_some(Chunk { buf, range: payload });
+        match (&mut self.connection, &mut self.listener) {
+            (Some(connection), _) if !connection.is_closed() => connection.on_segment(&tcp, chunk, now),
             // It is not there yet.
-            None if self.opens_at != Instant::FAR => return,
-            None if is_syn(tcp.flags) => {
+            (None, _) if self.opens_at != Instant::FAR => return,
+            (None, Some(listener)) => match listener.on_segment(&tcp, chunk, now) {
+                Outcome::Answer(answer) => self.reply = answer,
+                Outcome::Open(connection, isn) => {
+                    self.rules.begin(isn);
+                    self.begin(*connection, now);
+                }
+            },
+            (None, None) if is_syn(tcp.flags) => {
                 self.begin(Connection::accept(&self.config, self.params, &tcp, now), now);
             }
             _ => {
@@ -245,6 +294,7 @@ impl Host {
         let (header, ports, checks) = (&self.header, self.ports, self.checks);
         let emit = |segment: &Transmit<'_>| emit(header, ports, segment, checks);
         if let Some(reply) = self.reply.take() {
+            check(&mut self.rules, &reply, checks)?;
             frames.push(emit(&reply));
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -272,6 +322,10 @@ impl Host {
         let Some(connection) = &self.connection else { return Ok(()) };
         connection.audit()?;
         self.progress.check(connection, longest_delay + self.coalescing * 2, now)
+    }
+
+    pub(crate) fn began_with_cookie(&self) -> bool {
+        self.listener.as_ref().is_some_and(Listener::has_redeemed)
     }
 
     /// The program has had all that it wanted, and the connection is over.

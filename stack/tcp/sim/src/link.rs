@@ -27,6 +27,8 @@ pub struct LinkConfig {
     pub mark_above: Option<u64>,
     /// Largest IP packet; larger ones are dropped.
     pub mtu: usize,
+    /// The router before it tells the sender so (RFC 1191), and is no black hole.
+    pub reports_mtu: bool,
     /// What is lost.
     pub loss: Loss,
     /// Probability that a frame comes too late, and by up to how much.
@@ -48,6 +50,7 @@ impl Default for LinkConfig {
             queue: u64::MAX,
             mark_above: None,
             mtu: usize::MAX,
+            reports_mtu: false,
             loss: Loss::Never,
             reordering: 0.0,
             reordering_extent: Duration::ZERO,
@@ -77,6 +80,8 @@ pub struct LinkStats {
     pub dropped: u64,
     /// Dropped because they were too large.
     pub too_large: u64,
+    /// Reported to be too large, and not lost on the way back.
+    pub reported: u64,
     /// Marked with CE.
     pub marked: u64,
 }
@@ -124,6 +129,11 @@ impl Link {
         }
     }
 
+    /// Whether a frame is larger than the link takes.
+    pub(crate) fn is_too_large(&self, frame: &[u8]) -> bool {
+        frame::ip_len(frame) > self.config.mtu
+    }
+
     /// Decides what becomes of a frame: one arrival, or two when it is doubled.
     pub(crate) fn carry(
         &mut self,
@@ -131,7 +141,7 @@ impl Link {
         now: Instant,
     ) -> Result<(Arrival, Option<Arrival>), Refused> {
         self.stats.frames += 1;
-        if frame::ip_len(&frame) > self.config.mtu {
+        if self.is_too_large(&frame) {
             self.stats.too_large += 1;
             return Err(Refused::TooLarge);
         }

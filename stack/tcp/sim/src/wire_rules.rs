@@ -48,6 +48,12 @@ impl WireRules {
         }
     }
 
+    /// The connection begins, with this initial number of ours: it may be another
+    /// one than was thought, when it was a cookie.
+    pub(crate) fn begin(&mut self, isn: SeqNum) {
+        (self.start, self.sent, self.allowed) = (isn + 1, isn + 1, None);
+    }
+
     /// Learns from what has reached us.
     pub(crate) fn on_received(&mut self, tcp: &TcpRepr) {
         if tcp.flags.contains(TcpFlags::RST) {
@@ -74,6 +80,9 @@ impl WireRules {
         self.check_timestamp(segment)?;
         if segment.flags.contains(TcpFlags::SYN) {
             self.our_shift = segment.options.window_scale.unwrap_or(0);
+            if segment.flags.contains(TcpFlags::ACK) && segment.options.window_scale.is_none() {
+                (self.scaling, self.peer_shift) = (false, 0);
+            }
             return Ok(());
         }
         self.check_size(segment)?;

@@ -7,6 +7,7 @@ use tpa_tcp::wire::ChecksumPolicy;
 use tpa_tcp::{Connection, Duration, Instant};
 
 use crate::Random;
+use crate::frame;
 use crate::host::{self, Host, HostConfig, Program};
 use crate::link::{Arrival, Link, LinkConfig, LinkStats};
 
@@ -136,6 +137,11 @@ impl World {
         self.links.iter().map(|link| link.stats.frames).sum()
     }
 
+    /// Whether the connection of a host began with a SYN cookie.
+    pub fn began_with_cookie(&self, host: HostId) -> bool {
+        self.hosts[host.0].began_with_cookie()
+    }
+
     /// The connection of a host, once it has one.
     pub fn connection(&self, host: HostId) -> Option<&Connection<Vec<u8>>> {
         self.hosts[host.0].connection.as_ref()
@@ -243,6 +249,9 @@ impl World {
     /// Puts a frame of host `from` on the link behind `hops` others.
     fn forward(&mut self, from: usize, hops: usize, frame: Vec<u8>) {
         let link = self.hosts[from].path[hops];
+        if self.links[link].is_too_large(&frame) && self.links[link].config.reports_mtu {
+            self.report(from, link, &frame);
+        }
         match self.links[link].carry(frame, self.now) {
             Ok((first, second)) => {
                 for arrival in [Some(first), second].into_iter().flatten() {
@@ -251,6 +260,21 @@ impl World {
             }
             Err(_) => self.harm(from, self.now),
         }
+    }
+
+    /// The router before a link tells the sender of a frame that it is too large.
+    /// Now and then the report is lost.
+    fn report(&mut self, from: usize, link: usize, frame: &[u8]) {
+        if self.random.chance(0.1) {
+            return;
+        }
+        self.links[link].stats.reported += 1;
+        let config = &self.links[link].config;
+        let (at, mtu) = (self.now + config.delay, config.mtu.min(usize::from(u16::MAX)) as u16);
+        let frame = frame::too_big(frame, mtu);
+        // As if it had come from the peer: over all of its links.
+        let peer = from ^ 1;
+        self.put_in_transit(peer, self.hosts[peer].path.len(), Arrival { at, frame, damaged: false });
     }
 
     fn put_in_transit(&mut self, from: usize, hops: usize, Arrival { at, frame, damaged }: Arrival) {

@@ -18,6 +18,10 @@ const BASE: u16 = 1024;
 /// leave no room).
 const FLOOR: u16 = 88;
 
+/// Outstanding bytes below which no black hole is suspected: every host takes
+/// packets of 576 bytes (RFC 791 3.2), and hardly any path less.
+const HARMLESS: u32 = 512;
+
 /// A search ends when the bounds are this close (Linux `tcp_probe_threshold`).
 const CLOSE_ENOUGH: u16 = 8;
 
@@ -110,8 +114,15 @@ impl<B: Payload> Connection<B> {
         self.follow_path();
     }
 
-    /// Full segments time out again and again: routers may drop them without a
-    /// word (RFC 2923 2.1). Each time the size halves further.
+    /// Whether what is outstanding may be too large for the path. What hardly any
+    /// path refuses is missing for another reason, and would stay in crumbs for
+    /// ever: a program that writes so little is not probed.
+    pub(super) fn may_be_too_large(&self) -> bool {
+        self.flight.bytes() >= self.smss().min(HARMLESS)
+    }
+
+    /// Segments time out again and again: routers may drop them without a word
+    /// (RFC 2923 2.1). Each time the size halves further.
     pub(super) fn suspect_black_hole(&mut self, now: Instant) {
         if self.config.mtu_probing == MtuProbing::Off || self.snd.mss <= FLOOR {
             return;

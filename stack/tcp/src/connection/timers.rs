@@ -311,7 +311,7 @@ impl<B: Payload> Connection<B> {
         self.forget_path_probe();
         self.enter_loss(now);
         let long = now - self.timers.stalled_since >= self.time_for(RETRIES_UNTIL_SUSPICION);
-        if long && self.snd.wnd > 0 && self.flight.bytes() >= self.smss() {
+        if long && self.snd.wnd > 0 && self.may_be_too_large() {
             self.suspect_black_hole(now);
         }
         self.timers.backoff += 1;

@@ -1,10 +1,12 @@
 //! What can be different from one connection to the next, drawn from a seed.
 
-use tpa_sim::{Bursts, Exchange, GivesUp, HostConfig, LinkConfig, Loss, Plan, Random, World};
-use tpa_tcp::{Config, CongestionAlgorithm, Duration, EcnMode, Keepalive};
+use tpa_sim::{
+    Bursts, Exchange, Flow, GivesUp, HostConfig, LinkConfig, LinkId, Loss, Plan, Random, SynQueue, World,
+};
+use tpa_tcp::{Config, CongestionAlgorithm, Duration, EcnMode, Keepalive, MtuProbing};
 
 /// The world of a seed: one connection over two links.
-pub fn world(seed: u64) -> World {
+pub fn world(seed: u64) -> (World, Flow, [LinkId; 2]) {
     let mut random = Random::new(seed);
     let mut plans = [plan(&mut random), plan(&mut random)];
     shorten(&mut plans);
@@ -14,16 +16,25 @@ pub fn world(seed: u64) -> World {
     }
     let watches = plans.iter().any(|plan| plan.gives_up.is_some());
     let simultaneous = random.chance(0.05);
-    let hosts = [true, simultaneous].map(|opens| host(&mut random, opens, watches));
+    let mut hosts = [true, simultaneous].map(|opens| host(&mut random, opens, watches));
     let faulty = !random.chance(0.2);
-    let links = [link(&mut random, faulty), link(&mut random, faulty)];
+    let mut links = [link(&mut random, faulty), link(&mut random, faulty)];
+    if !simultaneous && !watches {
+        hosts[1].syn_queue = syn_queue(&mut random);
+    }
+    if hosts[1].syn_queue.is_some_and(|queue| queue.places == 0 || queue.flood.is_some()) {
+        spare_the_handshake(&mut random, &mut plans[0], &mut links[0]);
+        // The smallest size that a cookie can name.
+        hosts[0].mss = hosts[0].mss.max(536);
+    }
 
     let mut world = World::checked(seed);
-    let [there, back] = links.map(|link| world.add_link(link));
+    let links = links.map(|link| world.add_link(link));
+    let [there, back] = links;
     let [first, second] = plans;
     let [first, second] = Exchange::pair(seed, first, second);
-    world.add_flow(hosts, [Box::new(first), Box::new(second)], [vec![there], vec![back]]);
-    world
+    let flow = world.add_flow(hosts, [Box::new(first), Box::new(second)], [vec![there], vec![back]]);
+    (world, flow, links)
 }
 
 fn plan(random: &mut Random) -> Plan {
@@ -39,6 +50,8 @@ fn plan(random: &mut Random) -> Plan {
         naps: random.pick(&[0.0, 0.0, 0.0, 0.02]),
         nodelay: random.chance(0.5),
         corks: random.chance(0.1),
+        mores: random.chance(0.1),
+        urgents: random.chance(0.1),
         quickacks: random.chance(0.1),
         rcvbufs: random.chance(0.1).then_some((least, 4 * least)),
         half_close: random.chance(0.7),
@@ -62,6 +75,7 @@ fn host(random: &mut Random, opens: bool, watches: bool) -> HostConfig {
         config: config(random, watches),
         mss: random.pick(&[100, 536, 1460, 1460, 8960]),
         opens_after: opens.then(|| Duration::from_micros(random.between(0, 3000))),
+        syn_queue: None,
         segmentation: random.chance(0.3),
         coalescing: Duration::from_micros(random.pick(&[0, 0, 50, 1000])),
     }
@@ -83,9 +97,12 @@ fn config(random: &mut Random, watches: bool) -> Config {
         sndbuf: random.pick(&[5000, 60_000, 256 * 1024]),
         sndbuf_max: random.pick(&[60_000, 4 << 20]),
         reassembly_segments: random.pick(&[3, 40, 1024]),
+        mtu_probing: random.pick(&[MtuProbing::BlackHole, MtuProbing::BlackHole, MtuProbing::Always]),
         keepalive: (watches || random.chance(0.05)).then_some(keepalive),
         // On the worst links even eight losses in a row happen.
-        orphan_retries: 15,
+        syn_retries: 12,
+        data_retries: 30,
+        orphan_retries: 30,
         ..Config::default()
     }
 }
@@ -98,6 +115,8 @@ fn link(random: &mut Random, faulty: bool) -> LinkConfig {
         rate: random.pick(&[0, 0, 1_000_000, 20_000_000]),
         queue: random.pick(&[30_000, 200_000]),
         mark_above: random.pick(&[None, Some(0), Some(15_000)]),
+        mtu: random.pick(&[usize::MAX, usize::MAX, usize::MAX, 1500, 1280, 576]),
+        reports_mtu: random.chance(0.7),
         ..LinkConfig::default()
     };
     if faulty {
@@ -108,6 +127,31 @@ fn link(random: &mut Random, faulty: bool) -> LinkConfig {
         link.corruption = random.pick(&[0.0, 0.005, 0.02]);
     }
     link
+}
+
+fn syn_queue(random: &mut Random) -> Option<SynQueue> {
+    let places = random.pick(&[0, 1, 8]);
+    let flood = random.pick(&[None, Some(Duration::from_millis(1)), Some(Duration::from_millis(50))]);
+    random.chance(0.3).then_some(SynQueue { places, flood })
+}
+
+/// What a cookie cannot mend: the listener knows nothing until the last ACK, or
+/// the very first byte, has come, and answers anything else with a RST (RFC 4987
+/// 3.6). So the client sends something, in order, and of its first segments the
+/// SYN alone is lost.
+fn spare_the_handshake(random: &mut Random, client: &mut Plan, there: &mut LinkConfig) {
+    client.half_close = true;
+    let mut lost = vec![random.between(40, 100), random.between(120, 200)];
+    if random.chance(0.5) {
+        lost.insert(0, 0);
+    }
+    *there = LinkConfig {
+        loss: Loss::Frames(lost),
+        reordering: 0.0,
+        corruption: 0.0,
+        mtu: usize::MAX,
+        ..there.clone()
+    };
 }
 
 fn loss(random: &mut Random) -> Loss {

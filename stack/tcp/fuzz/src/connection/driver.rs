@@ -308,7 +308,7 @@ impl Driver {
             Call::Rcvlowat(bytes) => connection.set_rcvlowat(bytes.into()),
             Call::NotsentLowat(bytes) => connection.set_notsent_lowat(bytes.into()),
             Call::WindowClamp(bytes) => connection.set_window_clamp(bytes.into()),
-            Call::Pacing(most) => connection.set_pacing(most.map(u64::from)),
+            Call::Pacing(most) => connection.set_pacing(most.map(rate)),
             Call::Congestion(control) => connection.set_congestion(control.algorithm()),
             Call::Peek(offset) => drop(connection.peek(offset.into(), &mut [0; 100])),
             Call::TakeError => drop(connection.take_error()),
@@ -464,6 +464,11 @@ impl Driver {
 fn keepalive((idle, interval, count): (u8, u8, u8)) -> Keepalive {
     let seconds = |value: u8| Duration::from_secs(u64::from(value.max(1)));
     Keepalive { idle: seconds(idle), interval: seconds(interval), count: u32::from(count.clamp(1, 127)) }
+}
+
+/// From 10 kB a second on: what was paced more slowly would outlast any patience.
+fn rate(kilobytes: u16) -> u64 {
+    10_000 + 1000 * u64::from(kilobytes)
 }
 
 fn resolve(place: Place, next: SeqNum, edge: SeqNum) -> SeqNum {

@@ -181,8 +181,8 @@ pub enum Call {
     Rcvlowat(u16),
     NotsentLowat(u16),
     WindowClamp(u16),
-    /// Bytes a second.
-    Pacing(Option<u32>),
+    /// Kilobytes a second.
+    Pacing(Option<u16>),
     Congestion(Control),
     Peek(u16),
     TakeError,

@@ -186,6 +186,20 @@ fn a_path_that_becomes_narrow_is_noticed_in_the_middle() {
 }
 
 #[test]
+fn less_than_a_segment_gets_out_of_a_narrow_hole_too() {
+    let mut path = Path::open(MtuProbing::BlackHole, true, 536);
+    path.connection.send(&[7; 600]).expect("open");
+    for _ in 0..20 {
+        path.transmit().into_iter().for_each(|range| path.acknowledge(range));
+        if let Some(due) = path.connection.next_timer() {
+            path.now = due;
+            path.connection.on_timer(path.now);
+        }
+    }
+    assert_eq!(path.received, SeqNum(601));
+}
+
+#[test]
 fn a_peer_that_is_gone_is_no_black_hole_for_small_segments() {
     let mut path = Path::open(MtuProbing::BlackHole, true, 0);
     path.connection.send(b"small").expect("open");
