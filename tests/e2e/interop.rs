@@ -2,11 +2,13 @@
 //! doubles, delays and disorders, with the options of either side on and off:
 //! every byte arrives, once and in order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{tpa, wait_until, KernelTcp, Namespace, Program, Running, StackTcp, Work};
+use crate::harness::{
+    assert_same, noise, tpa, wait_until, KernelTcp, Namespace, Program, Running, StackTcp, Work,
+};
 
 const OURS: &str = "10.78.0.1";
 const LINUX: &str = "10.78.0.2";
@@ -109,26 +111,6 @@ impl Side {
             output.expect("tpa fault").status.success()
         });
     }
-}
-
-/// Bytes in which nothing repeats, so that no misplaced one goes unseen:
-/// xorshift64 by Marsaglia.
-fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_ne_bytes()
-    });
-    words.flatten().take(size).collect()
-}
-
-fn assert_same(sent: &Path, received: &Path) {
-    let sent = std::fs::read(sent).expect("what was sent");
-    let received = std::fs::read(received).expect("what was received");
-    let differs = sent.iter().zip(&received).position(|(a, b)| a != b);
-    assert_eq!((differs, received.len()), (None, sent.len()), "first byte that differs, and the length");
 }
 
 /// Which options the kernel and our side are to offer.

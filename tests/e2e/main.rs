@@ -19,6 +19,7 @@ mod neighbours;
 mod nginx;
 mod objects;
 mod privileges;
+mod programs;
 mod progress;
 mod redis_matrix;
 mod tcp_info;

@@ -4,6 +4,7 @@
 //!
 //! A step that fails panics, and says what it was that failed.
 
+mod content;
 mod counters;
 mod namespace;
 mod paths;
@@ -12,6 +13,7 @@ mod redis;
 mod stage;
 mod work;
 
+pub use content::{assert_same, noise};
 pub use counters::{KernelTcp, StackTcp};
 pub use namespace::Namespace;
 pub use paths::{dpdk, shim, tpa};

@@ -96,6 +96,12 @@ impl Stage {
         }
     }
 
+    /// Address of the client's side, as the server sees it over the veth pair.
+    #[must_use]
+    pub fn peer(&self) -> &'static str {
+        VETH_CLIENT
+    }
+
     /// Starts a redis-server and waits until its stack is up.
     pub fn redis(&self, arguments: &[&str]) -> Redis<'_> {
         Redis::start(self, arguments)

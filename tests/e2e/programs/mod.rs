@@ -1,0 +1,9 @@
+//! Programs beyond redis, as Debian ships them, each at the server's and at the
+//! client's side of accelerated connections.
+
+mod http;
+mod iperf3;
+mod python;
+mod sides;
+
+use sides::{Sides, Who, LIMIT};
