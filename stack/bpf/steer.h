@@ -5,7 +5,7 @@
  * Every piece of state belongs to one receive queue, and is written only by the
  * process that owns this queue, that is, has its AF_XDP socket: no two
  * processes write one entry. Addresses and ports are in network byte order,
- * all else in the host's.
+ * all else in the host's; an IPv4 address is an IPv4-mapped one (::ffff:0:0/96).
  *
  *   map        key                        value
  *   xsks       queue                      the queue's AF_XDP socket
@@ -14,14 +14,14 @@
  *   blocks     queue * TPA_BLOCKS + port / TPA_BLOCK_PORTS    1: taken
  *   counters   enum tpa_count             frames, a CPU each
  *   instance   0                          struct tpa_instance
- *   reused     struct bpf_sock_tuple.ipv4 1: see steer.bpf.c
+ *   reused     struct flow                1: see steer.bpf.c
  */
 #ifndef TPA_STEER_H
 #define TPA_STEER_H
 
 /* Raised with every change of this file or of the program's meaning; a process
  * joins only a program of its own number. */
-#define TPA_STEER_ABI 2
+#define TPA_STEER_ABI 3
 
 /* Queues of an interface that can be steered. */
 #define TPA_MAX_QUEUES 64
@@ -39,18 +39,18 @@
 #define TPA_LISTENED 2
 
 /* An address of the kernel's, whose traffic is shared with it, and one that the
- * kernel does not have: its TCP, ICMP and ARP are ours. */
+ * kernel does not have: its TCP, ICMP, ARP and neighbour discovery are ours. */
 #define TPA_SHARED 1
 #define TPA_OWN 2
 
 struct tpa_listener {
-	__u32 address;
+	__u32 address[4];
 	__u16 port;
 	__u16 queue;
 };
 
 struct tpa_address {
-	__u32 address;
+	__u32 address[4];
 	__u32 queue;
 };
 
@@ -64,14 +64,14 @@ struct tpa_instance {
 };
 
 enum tpa_count {
-	TPA_PASS_OTHER,       /* not IPv4 TCP to one of our ports */
+	TPA_PASS_OTHER,       /* not TCP to one of our ports */
 	TPA_PASS_FRAGMENT,    /* an IP fragment */
 	TPA_PASS_KERNEL_FLOW, /* of one of our ports, but the kernel's connection */
 	TPA_PASS_NO_SOCKET,   /* ours, but the queue has no socket (any more) */
 	TPA_REDIRECT_SYN,     /* a new connection to a listening port */
 	TPA_REDIRECT_FLOW,    /* of a connection to such a port, ICMP errors included */
 	TPA_REDIRECT_BLOCK,   /* the same, from a port block */
-	TPA_REDIRECT_OWN,     /* TCP, ICMP or ARP of an own address */
+	TPA_REDIRECT_OWN,     /* TCP, ICMP, ARP or neighbour discovery of an own address */
 	TPA_COUNTS,
 };
 

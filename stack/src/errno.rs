@@ -17,5 +17,6 @@ pub fn errno_of(error: tpa_tcp::Error) -> Errno {
         tpa_tcp::Error::ProtocolUnreachable => Errno::ENOPROTOOPT,
         tpa_tcp::Error::SourceRouteFailed => Errno::EOPNOTSUPP,
         tpa_tcp::Error::ParameterProblem => Errno::EPROTO,
+        tpa_tcp::Error::Prohibited => Errno::EACCES,
     }
 }

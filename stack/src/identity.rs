@@ -121,6 +121,10 @@ impl Identity {
         if self.owns(remote) || remote.is_loopback() || remote.is_unspecified() {
             return Err(unreachable());
         }
+        // The kernel's, by policy: an address is not enough to reach them.
+        if remote.needs_scope() {
+            return Err(unreachable());
+        }
         // RFC 9293 3.9.2.3 (MUST-46), with connect(2)'s error.
         if remote.is_multicast() || remote.to_v4().is_some_and(|remote| remote.is_broadcast()) {
             return Err(unreachable());
@@ -138,9 +142,11 @@ impl Identity {
         }
     }
 
-    /// Largest segment payload before options (RFC 9293 3.7.1).
-    pub fn mss(&self) -> u16 {
-        (self.mtu.clamp(576, 65535) - 40) as u16
+    /// Largest segment payload before options in a packet to `peer` (RFC 9293
+    /// 3.7.1).
+    pub fn mss(&self, peer: IpAddress) -> u16 {
+        let (least, headers) = if peer.is_v4() { (576, 40) } else { (1280, 60) };
+        (self.mtu.clamp(least, 65535) - headers) as u16
     }
 }
 
@@ -174,6 +180,25 @@ mod tests {
     }
 
     #[test]
+    fn each_family_has_its_own_paths() {
+        let v6 = |text: &str| IpAddress::from_v6(text.parse().unwrap());
+        let mut dual = own(None);
+        let gateway = Some(v6("fe80::1"));
+        dual.network = Network::Own(vec![
+            OwnAddress { address: v4(192, 168, 7, 1), prefix: 24, gateway: None },
+            OwnAddress { address: v6("fd00::1"), prefix: 64, gateway },
+        ]);
+        let near = Path { source: v6("fd00::1"), next_hop: v6("fd00::ffff:ffff"), loops: false };
+        assert_eq!(dual.path_to(near.next_hop).unwrap(), near);
+        let far = Path { source: v6("fd00::1"), next_hop: v6("fe80::1"), loops: false };
+        assert_eq!(dual.path_to(v6("2001:db8::1")).unwrap(), far);
+        assert!(dual.path_to(v4(10, 1, 1, 1)).is_err(), "the gateway is of the other family");
+        for nobody in ["fd00::1", "::1", "::", "ff02::1", "fe80::2"] {
+            assert!(dual.path_to(v6(nobody)).is_err(), "{nobody}");
+        }
+    }
+
+    #[test]
     fn nobody_connects_to_many() {
         // RFC 9293 MUST-46.
         for [a, b, c, d] in
@@ -186,6 +211,7 @@ mod tests {
 
     #[test]
     fn the_mss_leaves_room_for_both_headers() {
-        assert_eq!(own(None).mss(), 1460);
+        assert_eq!(own(None).mss(v4(10, 0, 0, 1)), 1460);
+        assert_eq!(own(None).mss(IpAddress::V6_UNSPECIFIED), 1440);
     }
 }

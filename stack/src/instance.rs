@@ -11,7 +11,7 @@ use once_cell::sync::OnceCell;
 use thiserror::Error;
 use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
-use crate::config::Config;
+use crate::config::{Config, InterfaceAddress};
 use crate::counters::CounterFile;
 use crate::device;
 use crate::faults::FaultSwitch;
@@ -96,17 +96,11 @@ impl Stack {
         fork::open_descriptors().into_iter().filter(is_new).for_each(fork::note);
         let info = opened.workers.first().map(|device| device.info().clone());
         let Some(info) = info else { return Err(StartError::new("the device has no queue")) };
-        let network = match (config.address, opened.ifindex) {
-            (Some(own), _) => {
-                let gateway = config.gateway.map(Into::into);
-                Network::Own(vec![OwnAddress {
-                    address: own.address().into(),
-                    prefix: own.prefix_len(),
-                    gateway,
-                }])
-            }
-            (None, Some(ifindex)) => Network::Kernel { ifindex, addresses: Default::default() },
-            (None, None) => {
+        let own: Vec<OwnAddress> = config.own_addresses().into_iter().map(own_address).collect();
+        let network = match opened.ifindex {
+            _ if !own.is_empty() => Network::Own(own),
+            Some(ifindex) => Network::Kernel { ifindex, addresses: Default::default() },
+            None => {
                 return Err(StartError::Failed(format!(
                     "device {} needs an `address` in the configuration",
                     info.name
@@ -301,6 +295,15 @@ fn own_addresses(ifindex: u32) -> Result<Vec<IpAddress>, host::HostError> {
     let counts = |interface: &&host::Interface| own.is_loopback || interface.index == ifindex;
     let addresses = interfaces.iter().filter(counts).flat_map(|interface| &interface.addresses);
     Ok(addresses.map(|(address, _)| *address).collect())
+}
+
+/// An address of the configuration's own, with its gateway.
+fn own_address((own, gateway): (InterfaceAddress, Option<IpAddr>)) -> OwnAddress {
+    OwnAddress {
+        address: own.address().into(),
+        prefix: own.prefix_len(),
+        gateway: gateway.map(IpAddress::from),
+    }
 }
 
 /// When and how often a silent peer is probed.

@@ -1,5 +1,6 @@
 //! Socket options that the stack acts upon, with Linux's defaults.
 
+use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{CongestionAlgorithm, Duration, Keepalive};
 
 /// Options of one socket; see socket(7) and tcp(7) for their meaning.
@@ -35,6 +36,10 @@ pub struct SocketOptions {
     pub tos: u8,
     /// `IP_TTL`.
     pub ttl: u8,
+    /// `IPV6_TCLASS`: the same for connections over IPv6.
+    pub traffic_class: u8,
+    /// `IPV6_UNICAST_HOPS`.
+    pub hop_limit: u8,
     /// `SO_RCVLOWAT` in bytes; `None`: 1.
     pub rcvlowat: Option<u32>,
     /// `TCP_NOTSENT_LOWAT` in bytes; 0 is the configuration's.
@@ -55,6 +60,11 @@ impl SocketOptions {
     /// The largest segment of a connection over a path that takes `mss` bytes.
     pub fn limit_mss(&self, mss: u16) -> u16 {
         if self.maxseg == 0 { mss } else { mss.min(self.maxseg) }
+    }
+
+    /// Differentiated services and the number of hops of packets to `peer`.
+    pub fn services(&self, peer: IpAddress) -> (u8, u8) {
+        if peer.is_v4() { (self.tos, self.ttl) } else { (self.traffic_class, self.hop_limit) }
     }
 
     /// When and how often a silent peer is probed, with `default` for what the
@@ -87,6 +97,8 @@ impl Default for SocketOptions {
             max_pacing_rate: None,
             tos: 0,
             ttl: 64,
+            traffic_class: 0,
+            hop_limit: 64,
             rcvlowat: None,
             notsent_lowat: 0,
             window_clamp: 0,

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use tpa_tcp::wire::IpAddress;
 
 use super::{Config, ConfigError, DeviceSpec};
 use crate::device::fault::FaultPlan;
@@ -112,10 +115,35 @@ fn span_of(text: &str, keys: &[&str]) -> Option<std::ops::Range<usize>> {
 }
 
 impl Config {
+    /// What is wrong with the device's own addresses.
+    fn address_contradiction(&self) -> Option<(&'static [&'static str], String)> {
+        for (key, own) in [(&["address"] as &'static [_], self.address), (&["address6"], self.address6)] {
+            if self.device == DeviceSpec::None && own.is_some() {
+                return Some((key, "without a device the addresses are the kernel's".to_owned()));
+            }
+        }
+        if let Some(own) = self.address.filter(|own| own.address().is_ipv6()) {
+            return Some((&["address"], format!("{own} is an IPv6 address: set 'address6'")));
+        }
+        if let Some(own) = self.address6.filter(|own| own.address().is_ipv4()) {
+            return Some((&["address6"], format!("{own} is an IPv4 address: set 'address'")));
+        }
+        let v4 = (&["gateway"] as &'static [_], "address", self.gateway.map(IpAddr::V4), self.address);
+        let v6 = (&["gateway6"] as &'static [_], "address6", self.gateway6.map(IpAddr::V6), self.address6);
+        [v4, v6].into_iter().find_map(|(key, beside, gateway, own)| {
+            let gateway = gateway?;
+            match own {
+                None => Some((key, format!("'{}' needs '{beside}' beside it", key[0]))),
+                Some(own) if own.reaches(gateway) || IpAddress::from(gateway).needs_scope() => None,
+                Some(own) => Some((key, format!("{gateway} is not on the network of {own}"))),
+            }
+        })
+    }
+
     /// What is wrong beyond single values, mostly one option against another:
     /// the key to blame, and why.
     fn contradiction(&self) -> Option<(&'static [&'static str], String)> {
-        if self.device == DeviceSpec::Memif && self.address.is_none() {
+        if self.device == DeviceSpec::Memif && self.own_addresses().is_empty() {
             let message = "a memif device has no address of the kernel's: set 'address'";
             return Some((&["device"], message.to_owned()));
         }
@@ -123,17 +151,8 @@ impl Config {
             let message = "without a device there is only loopback: set 'loopback = true' beside it";
             return Some((&["device"], message.to_owned()));
         }
-        if self.device == DeviceSpec::None && self.address.is_some() {
-            return Some((&["address"], "without a device the addresses are the kernel's".to_owned()));
-        }
-        match (self.gateway, self.address) {
-            (Some(_), None) => {
-                return Some((&["gateway"], "'gateway' needs 'address' beside it".to_owned()));
-            }
-            (Some(gateway), Some(address)) if !address.reaches(gateway) => {
-                return Some((&["gateway"], format!("{gateway} is not on the network of {address}")));
-            }
-            _ => {}
+        if let Some(contradiction) = self.address_contradiction() {
+            return Some(contradiction);
         }
         if self.memif.secret.as_ref().is_some_and(|secret| secret.len() > 24) {
             return Some((&["memif", "secret"], "a memif secret has at most 24 bytes".to_owned()));

@@ -29,7 +29,7 @@ pub use policy::{Decision, Policy, Reason};
 pub use preset::Preset;
 pub use queues::Queues;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,10 +53,14 @@ pub struct Config {
     pub loopback: bool,
     /// The device that carries accelerated connections.
     pub device: DeviceSpec,
-    /// The device's own address and prefix, instead of the kernel's.
+    /// The device's own IPv4 address and prefix, instead of the kernel's.
     pub address: Option<InterfaceAddress>,
     /// Router for addresses beyond `address`'s prefix.
     pub gateway: Option<Ipv4Addr>,
+    /// The device's own IPv6 address and prefix, instead of the kernel's.
+    pub address6: Option<InterfaceAddress>,
+    /// Router for addresses beyond `address6`'s prefix.
+    pub gateway6: Option<Ipv6Addr>,
     /// Workers: threads up to this number get a stack of their own, then share.
     #[serde(deserialize_with = "within::<_, _, 1, 64>")]
     pub workers: u16,
@@ -93,6 +97,8 @@ impl Default for Config {
             device: DeviceSpec::Auto,
             address: None,
             gateway: None,
+            address6: None,
+            gateway6: None,
             workers: 1,
             spin_us: 50,
             io_uring: false,
@@ -108,3 +114,13 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests;
+
+impl Config {
+    /// The device's own addresses, each with the router beyond its prefix; none
+    /// where the kernel's count.
+    pub fn own_addresses(&self) -> Vec<(InterfaceAddress, Option<IpAddr>)> {
+        let v4 = self.address.map(|own| (own, self.gateway.map(IpAddr::V4)));
+        let v6 = self.address6.map(|own| (own, self.gateway6.map(IpAddr::V6)));
+        v4.into_iter().chain(v6).collect()
+    }
+}

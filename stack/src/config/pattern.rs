@@ -1,10 +1,10 @@
 //! Patterns that rules are made of: ports, addresses, programs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::text::serde_as_text;
 
@@ -48,23 +48,18 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// Local sockets: `6379`, `7000-7010`, `10.0.0.1:80`, `10.0.0.1:7000-7010`.
+/// Local sockets: `6379`, `7000-7010`, `10.0.0.1:80`, `[fd00::1]:7000-7010`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenPattern {
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     ports: PortRange,
 }
 
 impl ListenPattern {
     /// Whether a listener at this address is meant. One on all addresses
-    /// (0.0.0.0) is met by patterns without an address only.
-    pub fn matches(&self, local: SocketAddrV4) -> bool {
-        self.ports.contains(local.port()) && self.address.is_none_or(|address| address == *local.ip())
-    }
-
-    /// Whether the pattern holds for any address, and for this port.
-    pub(super) fn matches_port(&self, port: u16) -> bool {
-        self.address.is_none() && self.ports.contains(port)
+    /// (0.0.0.0, ::) is met by patterns without an address only.
+    pub fn matches(&self, local: SocketAddr) -> bool {
+        self.ports.contains(local.port()) && self.address.is_none_or(|address| address == local.ip())
     }
 }
 
@@ -75,6 +70,7 @@ impl FromStr for ListenPattern {
         let Some((address, ports)) = text.trim().rsplit_once(':') else {
             return Ok(Self { address: None, ports: text.trim().parse()? });
         };
+        check_brackets(text.trim(), address)?;
         match address {
             "*" => Ok(Self { address: None, ports: ports.parse()? }),
             _ => Ok(Self { address: Some(parse_address(address)?), ports: ports.parse()? }),
@@ -85,28 +81,25 @@ impl FromStr for ListenPattern {
 impl fmt::Display for ListenPattern {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.address {
-            Some(address) => write!(f, "{address}:{}", self.ports),
+            Some(IpAddr::V4(address)) => write!(f, "{address}:{}", self.ports),
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.ports),
             None => self.ports.fmt(f),
         }
     }
 }
 
-/// Remote sockets: `6379`, `10.0.0.0/8:6379`, `10.0.0.1:7000-7010`.
+/// Remote sockets: `6379`, `10.0.0.0/8:6379`, `10.0.0.1:7000-7010`, `[fd00::/8]:6379`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectPattern {
-    network: Option<Ipv4Net>,
+    network: Option<IpNet>,
     ports: PortRange,
 }
 
 impl ConnectPattern {
     /// Whether a connection to this address is meant.
-    pub fn matches(&self, remote: SocketAddrV4) -> bool {
-        self.ports.contains(remote.port()) && self.network.is_none_or(|network| network.contains(remote.ip()))
-    }
-
-    /// Whether the pattern holds for any address, and for this port.
-    pub(super) fn matches_port(&self, port: u16) -> bool {
-        self.network.is_none() && self.ports.contains(port)
+    pub fn matches(&self, remote: SocketAddr) -> bool {
+        self.ports.contains(remote.port())
+            && self.network.is_none_or(|network| network.contains(&remote.ip()))
     }
 }
 
@@ -120,10 +113,11 @@ impl FromStr for ConnectPattern {
             }
             return Ok(Self { network: None, ports: text.trim().parse()? });
         };
+        check_brackets(text.trim(), network)?;
         let network = match network {
             "*" => None,
             text if text.contains('/') => Some(parse_network(text)?),
-            text => Some(Ipv4Net::from(parse_address(text)?)),
+            text => Some(IpNet::from(parse_address(text)?)),
         };
         Ok(Self { network, ports: ports.parse()? })
     }
@@ -132,19 +126,20 @@ impl FromStr for ConnectPattern {
 impl fmt::Display for ConnectPattern {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.network {
-            Some(network) => write!(f, "{network}:{}", self.ports),
+            Some(IpNet::V4(network)) => write!(f, "{network}:{}", self.ports),
+            Some(IpNet::V6(network)) => write!(f, "[{network}]:{}", self.ports),
             None => self.ports.fmt(f),
         }
     }
 }
 
-/// The address of an interface with its prefix: `192.168.77.1/24`.
+/// The address of an interface with its prefix: `192.168.77.1/24`, `fd00::1/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InterfaceAddress(Ipv4Net);
+pub struct InterfaceAddress(IpNet);
 
 impl InterfaceAddress {
     /// The address.
-    pub fn address(self) -> Ipv4Addr {
+    pub fn address(self) -> IpAddr {
         self.0.addr()
     }
 
@@ -154,7 +149,7 @@ impl InterfaceAddress {
     }
 
     /// Whether the other address is on the same network.
-    pub fn reaches(self, other: Ipv4Addr) -> bool {
+    pub fn reaches(self, other: IpAddr) -> bool {
         self.0.contains(&other)
     }
 }
@@ -164,10 +159,11 @@ impl FromStr for InterfaceAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((address, _)) = text.split_once('/') else {
-            return Err(format!("'{text}' names no prefix; write it as '{text}/24', say"));
+            let prefix = if text.contains(':') { 64 } else { 24 };
+            return Err(format!("'{text}' names no prefix; write it as '{text}/{prefix}', say"));
         };
-        parse_address(address)?;
-        let net = text.parse().map_err(|_| format!("'{text}' has a prefix that is not from 0 to 32"))?;
+        let most = if parse_address(address)?.is_ipv6() { 128 } else { 32 };
+        let net = text.parse().map_err(|_| format!("'{text}' has a prefix that is not from 0 to {most}"))?;
         Ok(Self(net))
     }
 }
@@ -178,19 +174,32 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-/// An IPv4 address, with words for those who wrote something else.
-fn parse_address(text: &str) -> Result<Ipv4Addr, String> {
-    text.parse().map_err(|_| match text.contains(':') {
-        true => format!("'{text}' is not an IPv4 address; IPv6 stays with the kernel"),
-        false => format!("'{text}' is not an IPv4 address; names are not looked up"),
-    })
+/// What stands in the brackets that IPv6 has before a port (RFC 3986 3.2.2), or
+/// the text itself.
+fn without_brackets(text: &str) -> &str {
+    text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text)
 }
 
-/// An IPv4 network. Bits beyond the prefix are refused: they mean that either
+/// Refuses an IPv6 address without brackets: its last group could be a port.
+fn check_brackets(text: &str, address: &str) -> Result<(), String> {
+    if !address.contains(':') || address.starts_with('[') {
+        return Ok(());
+    }
+    Err(format!("'{text}' is ambiguous; write an IPv6 address in brackets, as in '[fd00::1]:80'"))
+}
+
+/// An address, with words for those who wrote something else.
+fn parse_address(text: &str) -> Result<IpAddr, String> {
+    let address = without_brackets(text).parse::<IpAddr>();
+    address.map_err(|_| format!("'{text}' is not an IP address; names are not looked up"))
+}
+
+/// A network. Bits beyond the prefix are refused: they mean that either
 /// the address or the prefix is not what was meant.
-fn parse_network(text: &str) -> Result<Ipv4Net, String> {
-    let network: Ipv4Net =
-        text.parse().map_err(|_| format!("'{text}' is not an IPv4 network such as '10.0.0.0/8'"))?;
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet = without_brackets(text)
+        .parse()
+        .map_err(|_| format!("'{text}' is not a network such as '10.0.0.0/8' or '[fd00::/8]'"))?;
     if network.addr() != network.network() {
         return Err(format!("'{text}' has bits set beyond its prefix; did you mean '{}'?", network.trunc()));
     }

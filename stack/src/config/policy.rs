@@ -1,7 +1,9 @@
 //! Which sockets are accelerated, and why not.
 
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
+
+use tpa_tcp::wire::IpAddress;
 
 use super::Config;
 use super::options::{Rule, RuleAction};
@@ -38,8 +40,8 @@ pub enum Reason {
     KernelRule,
     /// Its address is a loopback one: the kernel's.
     Loopback,
-    /// It is an IPv6 socket.
-    Ipv6,
+    /// Its address is an IPv6 link-local one, which needs an interface beside it.
+    LinkLocal,
 }
 
 impl fmt::Display for Reason {
@@ -50,7 +52,7 @@ impl fmt::Display for Reason {
             Self::Program => "the rules that name it are for other programs",
             Self::KernelRule => "a rule leaves it to the kernel",
             Self::Loopback => "loopback stays with the kernel",
-            Self::Ipv6 => "IPv6 stays with the kernel",
+            Self::LinkLocal => "IPv6 link-local addresses stay with the kernel",
         })
     }
 }
@@ -87,52 +89,29 @@ impl Policy {
 
     /// Decides about a listener at this local address (all zeros: every one).
     pub fn decide_listen(&self, program: &str, local: SocketAddr) -> Decision {
-        self.decide(program, local, |rule, address| match address {
-            Socket::V4(local) => rule.listen.iter().any(|pattern| pattern.matches(local)),
-            Socket::V6(port) => rule.listen.iter().any(|pattern| pattern.matches_port(port)),
-        })
+        self.decide(program, local, |rule| rule.listen.iter().any(|pattern| pattern.matches(local)))
     }
 
     /// Decides about a connection to this remote address.
     pub fn decide_connect(&self, program: &str, remote: SocketAddr) -> Decision {
-        self.decide(program, remote, |rule, address| match address {
-            Socket::V4(remote) => rule.connect.iter().any(|pattern| pattern.matches(remote)),
-            Socket::V6(port) => rule.connect.iter().any(|pattern| pattern.matches_port(port)),
-        })
+        self.decide(program, remote, |rule| rule.connect.iter().any(|pattern| pattern.matches(remote)))
     }
 
-    fn decide(&self, program: &str, address: SocketAddr, names: impl Fn(&Rule, Socket) -> bool) -> Decision {
-        let socket = Socket::from(address);
-        let mut matching = self.rules.iter().filter(|rule| names(rule, socket)).peekable();
+    fn decide(&self, program: &str, address: SocketAddr, names: impl Fn(&Rule) -> bool) -> Decision {
+        let mut matching = self.rules.iter().filter(|rule| names(rule)).peekable();
         if matching.peek().is_none() {
             return Reason::NoRule.into();
         }
         let Some(rule) = matching.find(|rule| holds_for(rule, program)) else {
             return Reason::Program.into();
         };
-        let reason = match socket {
+        let reason = match IpAddress::from(address.ip()) {
             _ if rule.action == RuleAction::Kernel => Reason::KernelRule,
-            Socket::V6(_) => Reason::Ipv6,
-            Socket::V4(address) if address.ip().is_loopback() && !self.loopback => Reason::Loopback,
-            Socket::V4(_) => Reason::Matched,
+            address if address.is_loopback() && !self.loopback => Reason::Loopback,
+            address if address.needs_scope() => Reason::LinkLocal,
+            _ => Reason::Matched,
         };
         reason.into()
-    }
-}
-
-/// A socket's address as rules see it: of an IPv6 one only the port counts.
-#[derive(Clone, Copy)]
-enum Socket {
-    V4(SocketAddrV4),
-    V6(u16),
-}
-
-impl From<SocketAddr> for Socket {
-    fn from(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(address) => Self::V4(address),
-            SocketAddr::V6(address) => Self::V6(address.port()),
-        }
     }
 }
 

@@ -65,6 +65,8 @@ fn every_top_level_option_is_read() {
         device = "af_xdp:eth0"
         address = "192.168.77.1/24"
         gateway = "192.168.77.254"
+        address6 = "fd00::1/64"
+        gateway6 = "fe80::1"
         workers = 2
         spin_us = 0
         [[rule]]
@@ -80,6 +82,8 @@ fn every_top_level_option_is_read() {
     assert_eq!(config.device, DeviceSpec::AfXdp(Some("eth0".parse().unwrap())));
     assert_eq!(config.address.unwrap().prefix_len(), 24);
     assert_eq!(config.gateway, Some("192.168.77.254".parse().unwrap()));
+    assert_eq!(config.address6.unwrap().prefix_len(), 64);
+    assert_eq!(config.gateway6, Some("fe80::1".parse().unwrap()));
     assert_eq!((config.workers, config.spin_us), (2, 0));
     assert_eq!(config.rules[0].action, RuleAction::Kernel);
 }
@@ -106,15 +110,29 @@ fn errors_name_the_place_and_what_was_meant() {
         ("listen = [\"6379\", 70000]", "1:19: '70000' is not a port; a port is a number from 1 to 65535"),
         ("listen = [0]", "1:11: '0' is not a port; a port is a number from 1 to 65535"),
         ("listen = [\"9-5\"]", "1:11: '9-5' is not a range of ports; did you mean '5-9'?"),
-        ("listen = [\"host:80\"]", "1:11: 'host' is not an IPv4 address; names are not looked up"),
-        ("listen = [\"[::1]:80\"]", "1:11: '[::1]' is not an IPv4 address; IPv6 stays with the kernel"),
+        ("listen = [\"host:80\"]", "1:11: 'host' is not an IP address; names are not looked up"),
+        (
+            "listen = [\"fd00::1:80\"]",
+            "1:11: 'fd00::1:80' is ambiguous; write an IPv6 address in brackets, as in '[fd00::1]:80'",
+        ),
+        ("listen = [\"[fd00::g]:80\"]", "1:11: '[fd00::g]' is not an IP address; names are not looked up"),
+        ("address6 = \"fd00::1\"", "1:12: 'fd00::1' names no prefix; write it as 'fd00::1/64', say"),
+        ("address6 = \"10.0.0.1/8\"", "1:12: 10.0.0.1/8 is an IPv4 address: set 'address'"),
+        ("address = \"fd00::1/64\"", "1:11: fd00::1/64 is an IPv6 address: set 'address6'"),
+        (
+            "address6 = \"fd00::1/64\"\ngateway6 = \"fd01::1\"",
+            "2:12: fd01::1 is not on the network of fd00::1/64",
+        ),
         ("listen = 6379", "1:10: invalid type: integer `6379`, expected a sequence"),
         ("connect = [\"10.0.0.0/8\"]", "1:12: '10.0.0.0/8' names no port; write it as '10.0.0.0/8:PORT'"),
         (
             "connect = [\"10.0.0.1/8:80\"]",
             "1:12: '10.0.0.1/8' has bits set beyond its prefix; did you mean '10.0.0.0/8'?",
         ),
-        ("connect = [\"10.0.0.0/33:80\"]", "1:12: '10.0.0.0/33' is not an IPv4 network such as '10.0.0.0/8'"),
+        (
+            "connect = [\"10.0.0.0/33:80\"]",
+            "1:12: '10.0.0.0/33' is not a network such as '10.0.0.0/8' or '[fd00::/8]'",
+        ),
         (
             "programs = [\"/usr/bin/x\"]",
             "1:13: '/usr/bin/x' is not a program's name; write it without its folder",
@@ -273,14 +291,31 @@ fn a_listening_rule_says_nothing_of_connections() {
 }
 
 #[test]
-fn loopback_and_ipv6_stay_with_the_kernel_for_reasons_of_their_own() {
+fn ipv6_sockets_match_like_others() {
+    let policy =
+        policy("listen = [80, '[fd00::1]:7000-7010']\nconnect = ['[fd00::/8]:6379', '[2001:db8::1]:80']");
+    let listen = |address| policy.decide_listen("x", at(address)).reason;
+    assert_eq!(listen("[::]:80"), Reason::Matched);
+    assert_eq!(listen("[fd00::1]:7005"), Reason::Matched);
+    assert_eq!(listen("[::]:7005"), Reason::NoRule);
+    assert_eq!(listen("10.0.0.1:7005"), Reason::NoRule);
+    let connect = |address| policy.decide_connect("x", at(address)).reason;
+    assert_eq!(connect("[fd12::9]:6379"), Reason::Matched);
+    assert_eq!(connect("[2001:db8::1]:80"), Reason::Matched);
+    assert_eq!(connect("[2001:db8::2]:80"), Reason::NoRule);
+    assert_eq!(connect("10.0.0.1:6379"), Reason::NoRule);
+}
+
+#[test]
+fn loopback_and_link_local_addresses_stay_with_the_kernel() {
     let policy = policy("listen = [6379]\nconnect = ['127.0.0.0/8:6379', 80]");
     assert_eq!(policy.decide_listen("x", at("127.0.0.1:6379")).reason, Reason::Loopback);
     assert_eq!(policy.decide_connect("x", at("127.0.0.1:6379")).reason, Reason::Loopback);
-    assert_eq!(policy.decide_listen("x", at("[::]:6379")).reason, Reason::Ipv6);
+    assert_eq!(policy.decide_listen("x", at("[::1]:6379")).reason, Reason::Loopback);
     assert_eq!(policy.decide_listen("x", at("[::1]:6380")).reason, Reason::NoRule);
-    assert_eq!(policy.decide_connect("x", at("[2001:db8::1]:80")).reason, Reason::Ipv6);
-    assert_eq!(policy.decide_connect("x", at("[2001:db8::1]:6379")).reason, Reason::NoRule);
+    assert_eq!(policy.decide_listen("x", at("[fe80::1]:6379")).reason, Reason::LinkLocal);
+    assert_eq!(policy.decide_connect("x", at("[fe80::1]:80")).reason, Reason::LinkLocal);
+    assert_eq!(policy.decide_connect("x", at("[::1]:6379")).reason, Reason::NoRule);
 }
 
 #[test]
@@ -361,6 +396,8 @@ fn the_commented_file_shows_every_option_and_each_is_right() {
     let full = Config {
         address: Some("10.0.0.1/24".parse().unwrap()),
         gateway: Some("10.0.0.2".parse().unwrap()),
+        address6: Some("fd00::1/64".parse().unwrap()),
+        gateway6: Some("fd00::2".parse().unwrap()),
         rules: vec![Rule::default()],
         memif: Memif { secret: Some("x".to_owned()), ..Memif::default() },
         ..Config::default()

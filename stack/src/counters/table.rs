@@ -122,6 +122,12 @@ block! {
         arp_replies_sent: Counter, "frames";
         /// ARP frames received.
         arp_received: Counter, "frames";
+        /// Neighbour solicitations sent.
+        nd_solicitations_sent: Counter, "frames";
+        /// Neighbour advertisements sent: answers to solicitations.
+        nd_advertisements_sent: Counter, "frames";
+        /// Neighbour solicitations and advertisements received.
+        nd_received: Counter, "frames";
         /// ICMP echo replies sent.
         icmp_echo_replies: Counter, "frames";
         /// ICMP errors received.

@@ -1,6 +1,6 @@
 //! Opens the device that the configuration names.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use dpdk_sys::eal::{EalConfig, Hugepages};
 use tpa_tcp::wire::IpAddress;
@@ -22,10 +22,12 @@ pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
         DeviceSpec::Memif => open_memif(config),
         DeviceSpec::AfXdp(name) => open_af_xdp(config, &interface(name, purpose)?),
         DeviceSpec::Mlx5(name) => open_mlx5(config, &interface(name, purpose)?),
-        DeviceSpec::AfPacket(name) => {
-            af_packet::open(&interface(name, purpose)?, config.address.is_some(), &eal_config(config))
-                .map_err(StartError::new)
-        }
+        DeviceSpec::AfPacket(name) => af_packet::open(
+            &interface(name, purpose)?,
+            !config.own_addresses().is_empty(),
+            &eal_config(config),
+        )
+        .map_err(StartError::new),
         DeviceSpec::Auto => match interface(&None, purpose)? {
             interface if mlx5::is_mlx5(&interface) => open_mlx5(config, &interface),
             interface => open_af_xdp(config, &interface),
@@ -34,7 +36,7 @@ pub fn open(config: &Config, purpose: Purpose) -> Result<Opened, StartError> {
 }
 
 fn open_memif(config: &Config) -> Result<Opened, StartError> {
-    if config.address.is_none() {
+    if config.own_addresses().is_empty() {
         return Err(StartError::new("device memif needs an `address` in the configuration"));
     }
     let role = match config.memif.role {
@@ -57,7 +59,7 @@ fn open_af_xdp(config: &Config, interface: &host::Interface) -> Result<Opened, S
         queues: config.af_xdp.queues.limit(),
         ring_size: config.af_xdp.ring_size as u16,
         zero_copy: config.af_xdp.zero_copy == config::ZeroCopy::Auto,
-        own_addresses: config.address.iter().map(|own| own.address().into()).collect(),
+        own_addresses: config.own_addresses().iter().map(|(own, _)| own.address().into()).collect(),
         eal: eal_config(config),
     };
     af_xdp::open(interface, &options, WORKERS).map_err(|error| match error {
@@ -88,21 +90,20 @@ fn interface(name: &Option<InterfaceName>, purpose: Purpose) -> Result<host::Int
     match name {
         Some(name) => host::interface_by_name(name.as_str()).map_err(StartError::new),
         None => match purpose {
-            Purpose::Listen(local) => interface_for_listener(v4(local.ip())?),
+            Purpose::Listen(local) => interface_for_listener(local.ip().into()),
             Purpose::Connect(remote) => {
-                let route = host::route_to(v4(remote.ip())?).map_err(StartError::new)?;
+                let route = host::route_to(remote.ip().into()).map_err(StartError::new)?;
                 host::interface_by_index(route.ifindex).map_err(StartError::new)
             }
         },
     }
 }
 
-fn v4(address: IpAddr) -> Result<IpAddress, StartError> {
-    match address {
-        IpAddr::V4(address) => Ok(address.into()),
-        IpAddr::V6(address) => Err(StartError::Failed(format!("IPv6 ({address}) is not accelerated yet"))),
-    }
-}
+/// Addresses outside that only a default route matches (RFC 5737, RFC 3849).
+const OUTSIDE: [IpAddress; 2] = [
+    IpAddress::from_v4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddress::from_v6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
 
 /// For a wildcard listener: the only interface with an address, or the one of
 /// the default route.
@@ -117,14 +118,11 @@ fn interface_for_listener(address: IpAddress) -> Result<host::Interface, StartEr
         .filter(|interface| interface.up && !interface.is_loopback && !interface.addresses.is_empty())
         .collect();
     match candidates.len() {
-        0 => Err(StartError::new(
-            "device \"auto\": no interface beside loopback is up and has an IPv4 address",
-        )),
+        0 => Err(StartError::new("device \"auto\": no interface beside loopback is up and has an address")),
         1 => Ok(candidates.remove(0)),
         _ => {
-            // Any address outside: only the default route matches it.
-            let route = host::route_to(Ipv4Addr::new(192, 0, 2, 1).into()).ok();
-            let default = route.and_then(|route| candidates.iter().position(|i| i.index == route.ifindex));
+            let mut routes = OUTSIDE.iter().filter_map(|&address| host::route_to(address).ok());
+            let default = routes.find_map(|route| candidates.iter().position(|i| i.index == route.ifindex));
             let names: Vec<&str> = candidates.iter().map(|interface| interface.name.as_str()).collect();
             match default {
                 Some(position) => Ok(candidates.remove(position)),

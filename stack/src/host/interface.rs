@@ -1,4 +1,4 @@
-//! Network interfaces and their IPv4 addresses.
+//! Network interfaces and their addresses.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,8 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Largest IP packet, in bytes.
     pub mtu: u32,
-    /// IPv4 addresses and the lengths of their prefixes, the primary one first.
+    /// Addresses and the lengths of their prefixes, IPv4 before IPv6 and the primary
+    /// one first; without IPv6 link-local ones.
     pub addresses: Vec<(IpAddress, u8)>,
     /// Whether it is a loopback.
     pub is_loopback: bool,
@@ -119,9 +120,16 @@ fn decode_link(payload: &[u8]) -> Option<Interface> {
 }
 
 fn addresses() -> Result<Vec<(u32, IpAddress, u8)>, HostError> {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    Request { what: "list of addresses", kind: RTM_GETADDR, flags: 0, body: &message }.dump(decode_address)
+    let of_family = |family| {
+        let mut message = AddressMessage::default();
+        message.header.family = family;
+        Request { what: "list of addresses", kind: RTM_GETADDR, flags: 0, body: &message }
+            .dump(decode_address)
+    };
+    let mut addresses = of_family(AddressFamily::Inet)?;
+    addresses.extend(of_family(AddressFamily::Inet6)?);
+    addresses.retain(|(_, address, _)| !address.needs_scope());
+    Ok(addresses)
 }
 
 fn decode_address(payload: &[u8]) -> Option<(u32, IpAddress, u8)> {

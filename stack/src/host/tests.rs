@@ -24,6 +24,10 @@ const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddress {
     IpAddress::from_v4(Ipv4Addr::new(a, b, c, d))
 }
 
+fn v6(text: &str) -> IpAddress {
+    IpAddress::from_v6(text.parse().unwrap())
+}
+
 /// Runs `body` in a new network namespace.
 fn in_namespace(body: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
@@ -106,7 +110,7 @@ fn an_interface_is_told_with_its_addresses() {
 
         let lo = interface_by_name("lo").unwrap();
         assert!(lo.is_loopback && lo.up);
-        assert_eq!(lo.addresses, [(v4(127, 0, 0, 1), 8)]);
+        assert_eq!(lo.addresses, [(v4(127, 0, 0, 1), 8), (v6("::1"), 128)]);
         assert_eq!(interfaces().unwrap().len(), 2);
 
         sh("ip link set veth0 down");
@@ -161,6 +165,34 @@ fn a_route_names_interface_source_and_gateway() {
 
         assert!(route_to(HERE).unwrap().is_local);
         assert!(route_to(v4(127, 0, 0, 1)).unwrap().is_local);
+    });
+}
+
+#[test]
+fn ipv6_has_addresses_routes_and_neighbours_too() {
+    in_namespace(|| {
+        let peer = Peer::connect();
+        let mut watcher = Watcher::open().unwrap();
+        sh("ip addr add fd77::1/64 dev veth0 nodad");
+        expect_change(&mut watcher, |change| change == Change::Address);
+        peer.sh("ip addr add fd77::2/64 dev veth1 nodad");
+        let interface = interface_by_name("veth0").unwrap();
+        assert_eq!(interface.addresses, [(HERE, 24), (v6("fd77::1"), 64)], "without the link-local one");
+        let index = interface.index;
+
+        let there = v6("fd77::2");
+        let on_link = Route { ifindex: index, source: v6("fd77::1"), gateway: None, is_local: false };
+        assert_eq!(route_to(there).unwrap(), on_link);
+        assert!(route_to(v6("fd77::1")).unwrap().is_local);
+        let far = v6("2001:db8::1");
+        assert_eq!(route_to(far).unwrap_err().errno(), libc::ENETUNREACH);
+        sh("ip route add default via fd77::2");
+        assert_eq!(route_to(far).unwrap().gateway, Some(there));
+
+        assert_eq!(resolve(index, there).unwrap(), None);
+        let found = Change::Neighbour { ifindex: index, addr: there, mac: Some(PEER_MAC) };
+        expect_change(&mut watcher, |change| change == found);
+        assert_eq!(neighbour(index, there), Some(PEER_MAC));
     });
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use libc::{
     RTM_DELADDR, RTM_DELLINK, RTM_DELNEIGH, RTM_DELROUTE, RTM_DELRULE, RTM_NEWADDR, RTM_NEWLINK,
     RTM_NEWNEIGH, RTM_NEWROUTE, RTM_NEWRULE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE,
-    RTMGRP_LINK, RTMGRP_NEIGH,
+    RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK, RTMGRP_NEIGH,
 };
 use netlink_packet_core::NetlinkBuffer;
 use nix::errno::Errno;
@@ -17,12 +17,22 @@ use super::neighbour::Entry;
 use super::netlink::{Socket, datagram, messages, receive};
 use crate::descriptor::move_high;
 
-const GROUPS: i32 = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE;
+/// `RTNLGRP_IPV6_RULE` as a bit; the kernel has no older name for it.
+const RTMGRP_IPV6_RULE: i32 = 1 << 18;
+
+const GROUPS: i32 = RTMGRP_LINK
+    | RTMGRP_NEIGH
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV4_RULE
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV6_RULE;
 
 /// Something changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// An IPv4 address came or went.
+    /// An address came or went.
     Address,
     /// An interface came, went, or changed its state, MTU or address.
     Link,

@@ -1,14 +1,15 @@
 //! Keeps the ports of a block to ourselves.
 
 use std::io::{self, IoSlice};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::Ipv6V6Only;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, bind, sendmsg, socket,
-    socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, sendmsg,
+    setsockopt, socket, socketpair,
 };
 
 use super::ports_of;
@@ -79,8 +80,15 @@ impl Drop for Reservation {
 /// A socket that has the port on all addresses, and neither listens nor
 /// connects: the kernel gives the port to nobody else.
 fn bind_port(port: u16) -> nix::Result<OwnedFd> {
-    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(fd.as_raw_fd(), &SockaddrIn::from(std::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    let of_family = |family| socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    // An IPv6 socket has the port of both families, unless the host has no IPv6.
+    let Ok(fd) = of_family(AddressFamily::Inet6) else {
+        let fd = of_family(AddressFamily::Inet)?;
+        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+        return Ok(fd);
+    };
+    setsockopt(&fd, Ipv6V6Only, &false)?;
+    bind(fd.as_raw_fd(), &SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)))?;
     Ok(fd)
 }
 

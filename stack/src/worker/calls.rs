@@ -1,7 +1,7 @@
 //! What the program's socket calls do, errno for errno.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -63,6 +63,31 @@ impl Core {
             Some(Socket::Stream(stream)) if stream.owner == Owner::Program => Ok(stream),
             Some(Socket::Listener(_)) => Err(Errno::ENOTCONN),
             _ => Err(Errno::EBADF),
+        }
+    }
+}
+
+impl Core {
+    /// Has new connections to a listener steered to us, all or none.
+    fn steer_listener(&self, listener: &Listener) -> Result<(), Errno> {
+        let Some(steering) = &self.identity.steering else { return Ok(()) };
+        let port = listener.local.port();
+        let mut addresses = listener.addresses().filter(|address| !address.is_loopback());
+        let steered = addresses.try_for_each(|address| steering.add_listener(address, port));
+        steered.map_err(|error| {
+            log::warn!("cannot steer port {port} to this process: {error}");
+            self.unsteer_listener(listener);
+            Errno::EIO
+        })
+    }
+
+    fn unsteer_listener(&self, listener: &Listener) {
+        let Some(steering) = &self.identity.steering else { return };
+        let port = listener.local.port();
+        for address in listener.addresses().filter(|address| !address.is_loopback()) {
+            if let Err(error) = steering.remove_listener(address, port) {
+                log::warn!("cannot end the steering of port {port}: {error}");
+            }
         }
     }
 }
@@ -145,23 +170,33 @@ impl WorkerGuard<'_> {
         backlog: u32,
         options: SocketOptions,
     ) -> Result<Handle, Errno> {
-        let (address, port) = (IpAddress::from(local.ip()), local.port());
-        if !self.identity.serves(address) {
+        self.start_listening(local, false, backlog, options)
+    }
+
+    /// listen(2) on all addresses of both families: an IPv6 socket without
+    /// `IPV6_V6ONLY` (ipv6(7)).
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerGuard::listen`].
+    pub fn listen_dual(&mut self, port: u16, backlog: u32, options: SocketOptions) -> Result<Handle, Errno> {
+        self.start_listening((Ipv6Addr::UNSPECIFIED, port).into(), true, backlog, options)
+    }
+
+    fn start_listening(
+        &mut self,
+        local: SocketAddr,
+        is_dual: bool,
+        backlog: u32,
+        options: SocketOptions,
+    ) -> Result<Handle, Errno> {
+        if !self.identity.serves(local.ip().into()) {
             return Err(Errno::EADDRNOTAVAIL);
         }
-        let others = self.listeners.entry(port).or_default();
-        if others.iter().any(|(bound, _)| *bound == address) {
-            return Err(Errno::EADDRINUSE);
-        }
-        if let Some(steering) = &self.identity.steering
-            && !address.is_loopback()
-            && let Err(error) = steering.add_listener(address, port)
-        {
-            log::warn!("cannot steer port {port} to this process: {error}");
-            return Err(Errno::EIO);
-        }
+        let port = local.port();
         let listener = Listener {
             local,
+            is_dual,
             backlog: backlog.min(SOMAXCONN),
             half_open: 0,
             young: 0,
@@ -170,8 +205,16 @@ impl WorkerGuard<'_> {
             options,
             watches: Watches::new(),
         };
-        let handle = self.sockets.insert(Socket::Listener(listener)).ok_or(Errno::ENFILE)?;
-        self.listeners.entry(port).or_default().push((address, handle.index() as u32));
+        let others = self.listeners.entry(port).or_default();
+        if listener.addresses().any(|address| others.iter().any(|(bound, _)| *bound == address)) {
+            return Err(Errno::EADDRINUSE);
+        }
+        let addresses = listener.addresses();
+        let core = &mut *self.core;
+        core.steer_listener(&listener)?;
+        let handle = core.sockets.insert(Socket::Listener(listener)).ok_or(Errno::ENFILE)?;
+        let bound = core.listeners.entry(port).or_default();
+        bound.extend(addresses.map(|address| (address, handle.index() as u32)));
         Ok(handle)
     }
 
@@ -244,7 +287,7 @@ impl WorkerGuard<'_> {
         let bound = local.map_or(path.source.unspecified(), |local| local.ip().into());
         let source = if bound.is_unspecified() { path.source } else { bound };
         let is_ours = if path.loops { self.identity.loops(source) } else { self.identity.owns(source) };
-        if !is_ours {
+        if !is_ours || !source.is_like(path.source) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let wanted = local.map_or(0, |local| local.port());
@@ -509,16 +552,10 @@ impl WorkerGuard<'_> {
         let core = &mut *self.core;
         let Some(Socket::Listener(mut listener)) = core.sockets.remove(index) else { return };
         core.interest.forget(&mut listener.watches);
-        let (address, port) = (IpAddress::from(listener.local.ip()), listener.local.port());
-        if let Some(others) = core.listeners.get_mut(&port) {
+        if let Some(others) = core.listeners.get_mut(&listener.local.port()) {
             others.retain(|(_, other)| *other != index);
         }
-        if let Some(steering) = &core.identity.steering
-            && !address.is_loopback()
-            && let Err(error) = steering.remove_listener(address, port)
-        {
-            log::warn!("cannot end the steering of port {port}: {error}");
-        }
+        core.unsteer_listener(&listener);
         core.abandon_queue(&mut listener);
         // As in Linux half-open connections go without a word.
         core.half_open.retain(|half_open| half_open.listener != handle);

@@ -1,13 +1,13 @@
-//! ICMP: echo requests to our own addresses, and errors about our segments
-//! (RFC 1122 4.2.3.9, RFC 5927, RFC 1191).
+//! ICMP and ICMPv6: echo requests to our own addresses, and errors about our
+//! segments (RFC 1122 4.2.3.9, RFC 5927, RFC 1191, RFC 4443, RFC 8201).
 
 use tpa_tcp::Error;
-use tpa_tcp::wire::{Icmpv4Frame, Icmpv4Message, QuotedSegment};
+use tpa_tcp::wire::{Icmpv4Frame, Icmpv4Message, Icmpv6Frame, Icmpv6Message, IpAddress, QuotedSegment};
 
 use crate::device::Device;
 use crate::packet::Packet;
 use crate::worker::core::Core;
-use crate::worker::path_mtu::{self, HEADERS};
+use crate::worker::path_mtu;
 use crate::worker::socket::{FlowKey, Socket};
 
 /// Code of "fragmentation needed and DF set".
@@ -20,6 +20,19 @@ enum Report {
     Undeliverable(Error),
     /// It is larger than the next link, whose MTU this is; zero: not told.
     TooBig(u16),
+    /// The same over IPv6.
+    TooBigV6(u32),
+}
+
+impl Report {
+    /// The MTU that it tells, when it is smaller than the one in use.
+    fn smaller_mtu(self, segment: &QuotedSegment, current: u16) -> Option<u16> {
+        match self {
+            Self::TooBig(mtu) if segment.dst.is_v4() => path_mtu::plausible(mtu, segment.total_len, current),
+            Self::TooBigV6(mtu) if !segment.dst.is_v4() => path_mtu::plausible_v6(mtu, current),
+            _ => None,
+        }
+    }
 }
 
 /// Linux's `icmp_err_convert`.
@@ -34,6 +47,17 @@ fn error_of(code: u8) -> Option<Error> {
         8 => Error::HostIsolated,
         _ => return None,
     })
+}
+
+/// Linux's `icmpv6_err_convert`.
+fn error_of_v6(code: u8) -> Error {
+    match code {
+        0 => Error::NetworkUnreachable,
+        2 | 3 => Error::HostUnreachable,
+        4 => Error::Refused,
+        1 | 5 | 6 => Error::Prohibited,
+        _ => Error::ParameterProblem,
+    }
 }
 
 /// What a message reports, and where it quotes the segment.
@@ -52,19 +76,70 @@ fn report_of(message: &Icmpv4Message) -> Option<(Report, std::ops::Range<usize>)
     Some((report, original.clone()))
 }
 
+/// The same of an ICMPv6 message.
+fn report_of_v6(message: &Icmpv6Message) -> Option<(Report, std::ops::Range<usize>)> {
+    let (report, original) = match message {
+        Icmpv6Message::PacketTooBig { mtu, original } => (Report::TooBigV6(*mtu), original),
+        Icmpv6Message::Unreachable { code, original } => {
+            (Report::Undeliverable(error_of_v6(*code)), original)
+        }
+        Icmpv6Message::TimeExceeded { original } => (Report::Undeliverable(Error::HostUnreachable), original),
+        Icmpv6Message::ParameterProblem { original } => {
+            (Report::Undeliverable(Error::ParameterProblem), original)
+        }
+        _ => return None,
+    };
+    Some((report, original.clone()))
+}
+
+/// Whether an error ends a half-open connection without a word, as in Linux
+/// (`tcp_v4_err`, and what `icmpv6_err_convert` calls fatal); the peer will ask
+/// again if it is there.
+fn ends_half_open(error: Error, peer: IpAddress) -> bool {
+    let fatal = if peer.is_v4() {
+        [Error::NetworkUnreachable, Error::HostUnreachable, Error::ParameterProblem]
+    } else {
+        [Error::Prohibited, Error::Refused, Error::ParameterProblem]
+    };
+    fatal.contains(&error)
+}
+
 impl Core {
     /// Takes an ICMP message in.
     pub fn input_icmp(&mut self, icmp: &Icmpv4Frame, packet: &Packet) {
         if let Icmpv4Message::EchoRequest(echo) = &icmp.message {
             if self.device.info().own_neighbours && self.identity.owns(icmp.dst) {
-                self.answer_echo(icmp, echo, packet);
+                self.answer_echo((icmp.dst, icmp.src), icmp.src_mac, echo, packet);
             }
             return;
         }
-        let Some((report, original)) = report_of(&icmp.message) else { return };
+        if let Some((report, original)) = report_of(&icmp.message) {
+            self.input_report(report, icmp.dst, packet.bytes().get(original));
+        }
+    }
+
+    /// Takes an ICMPv6 message in.
+    pub fn input_icmpv6(&mut self, icmp: &Icmpv6Frame, packet: &Packet) {
+        match &icmp.message {
+            Icmpv6Message::EchoRequest(echo) => {
+                if self.device.info().own_neighbours && self.identity.owns(icmp.dst) {
+                    self.answer_echo((icmp.dst, icmp.src), icmp.src_mac, echo, packet);
+                }
+            }
+            Icmpv6Message::Neighbour(message) => self.input_ndp(icmp, message),
+            message => {
+                if let Some((report, original)) = report_of_v6(message) {
+                    self.input_report(report, icmp.dst, packet.bytes().get(original));
+                }
+            }
+        }
+    }
+
+    /// A report to `to` about the segment that it quotes.
+    fn input_report(&mut self, report: Report, to: IpAddress, quoted: Option<&[u8]>) {
         self.counters.icmp_errors.add(1);
-        let segment = packet.bytes().get(original).and_then(QuotedSegment::parse);
-        let ours = segment.filter(|segment| segment.src == icmp.dst);
+        let segment = quoted.and_then(QuotedSegment::parse);
+        let ours = segment.filter(|segment| segment.src == to);
         if !ours.is_some_and(|segment| self.take_report(report, &segment)) {
             self.counters.icmp_errors_ignored.add(1);
         }
@@ -84,11 +159,11 @@ impl Core {
         }
         match report {
             Report::Undeliverable(error) => stream.connection.on_unreachable(error),
-            Report::TooBig(mtu) => {
-                let current = stream.connection.info().path_mss as u16 + HEADERS;
-                let Some(mtu) = path_mtu::plausible(mtu, segment.total_len, current) else { return false };
+            Report::TooBig(_) | Report::TooBigV6(_) => {
+                let current = stream.connection.info().path_mss as u16 + path_mtu::headers(segment.dst);
+                let Some(mtu) = report.smaller_mtu(segment, current) else { return false };
                 let known = self.paths.learn(segment.dst, mtu, self.now);
-                stream.connection.on_path_mtu(known.size(), known.until);
+                stream.connection.on_path_mtu(known.size, known.until);
                 self.counters.path_mtu_lowered.add(1);
             }
         }
@@ -96,16 +171,14 @@ impl Core {
         true
     }
 
-    /// As in Linux the network's refusal ends a half-open connection without a
-    /// word; the peer will ask again if it is there.
+    /// A report about the SYN-ACK of a half-open connection.
     fn half_open_report(&mut self, report: Report, segment: &QuotedSegment, key: FlowKey) -> bool {
         let Some(half_open) = self.half_open.get_mut(key) else { return false };
         if half_open.request.isn() != segment.seq {
             return false;
         }
-        let fatal = [Error::NetworkUnreachable, Error::HostUnreachable, Error::ParameterProblem];
         if let Report::Undeliverable(error) = report
-            && fatal.contains(&error)
+            && ends_half_open(error, segment.dst)
         {
             self.forget_half_open(key);
         }

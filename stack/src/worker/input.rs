@@ -2,11 +2,8 @@
 
 use std::ops::Range;
 
-use tpa_tcp::wire::{
-    ArpOperation, ArpRepr, ChecksumPolicy, EthernetAddress, Frame, IpAddress, TcpFlags, TcpFrame, WireError,
-    parse_frame,
-};
-use tpa_tcp::{Chunk, Error, Params, State, reset_for};
+use tpa_tcp::wire::{ChecksumPolicy, Frame, IpAddress, TcpFlags, TcpFrame, WireError, parse_frame};
+use tpa_tcp::{Chunk, Params, State, reset_for};
 
 use crate::device::Device;
 use crate::options::SocketOptions;
@@ -41,6 +38,7 @@ impl Core {
             Ok(Frame::Tcp(frame)) => self.input_tcp(frame, packet),
             Ok(Frame::Arp(arp)) => self.input_arp(&arp),
             Ok(Frame::Icmpv4(icmp)) => self.input_icmp(&icmp, &packet),
+            Ok(Frame::Icmpv6(icmp)) => self.input_icmpv6(&icmp, &packet),
             Ok(Frame::Other) => self.counters.rx_not_ours.add(1),
             Err(WireError::IpChecksum | WireError::PayloadChecksum) => self.counters.rx_bad_checksum.add(1),
             Err(_) => self.counters.rx_malformed.add(1),
@@ -138,7 +136,7 @@ impl Core {
     pub fn insert_stream(&mut self, mut stream: Stream, key: FlowKey) -> Option<u32> {
         stream.apply_options(&SocketOptions::default(), (&self.tcp, self.settings.keepalive), self.now);
         if let Some(path) = self.paths.get(stream.flow.remote_address(), self.now) {
-            stream.connection.on_path_mtu(path.size(), path.until);
+            stream.connection.on_path_mtu(path.size, path.until);
         }
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
         self.flows.insert(key, index);
@@ -188,50 +186,6 @@ impl Core {
         }
         self.counters.connections_closed.add(1);
         self.counters.connections_now.set(self.flows.len() as u64);
-    }
-
-    fn input_arp(&mut self, arp: &ArpRepr) {
-        if !self.device.info().own_neighbours {
-            return;
-        }
-        self.counters.arp_received.add(1);
-        let (sender, target) = (IpAddress::from(arp.sender_ip), IpAddress::from(arp.target_ip));
-        let for_us = self.identity.owns(target);
-        // RFC 826: a request for us, or an answer, tells where the sender is.
-        let woken = if for_us {
-            self.neighbours.learn(sender, arp.sender_mac)
-        } else {
-            self.neighbours.refresh(sender, arp.sender_mac)
-        };
-        self.wake_streams(sender, woken, Some(arp.sender_mac));
-        if for_us && arp.operation == ArpOperation::Request {
-            self.counters.arp_replies_sent.add(1);
-            let reply = ArpRepr {
-                operation: ArpOperation::Reply,
-                sender_mac: self.identity.mac,
-                sender_ip: arp.target_ip,
-                target_mac: arp.sender_mac,
-                target_ip: arp.sender_ip,
-            };
-            self.emit_arp(&reply, arp.sender_mac);
-        }
-    }
-
-    /// Streams that waited for a neighbour go on, or fail without one.
-    pub fn wake_streams(&mut self, neighbour: IpAddress, streams: Vec<u32>, mac: Option<EthernetAddress>) {
-        for index in streams {
-            let Some(Socket::Stream(stream)) = self.sockets.at(index) else { continue };
-            if stream.next_hop != neighbour {
-                // The place is another stream's by now.
-                continue;
-            }
-            if let Some(mac) = mac {
-                stream.peer_mac = Some(mac);
-            } else {
-                stream.connection.on_unreachable(Error::HostUnreachable);
-            }
-            self.settle(index);
-        }
     }
 
     /// Connections that wait in a listener that closes are reset, as Linux does.

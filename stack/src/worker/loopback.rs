@@ -10,12 +10,15 @@ use tpa_tcp::wire::{ETHERNET_HEADER_LEN, IpAddress};
 use crate::device::pool::Pool;
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;
+use crate::worker::path_mtu;
 
 /// Largest IP packet: that of IPv4 itself, as on Linux's `lo`.
 pub const MTU: usize = 65_535;
 
-/// Largest segment payload before options (RFC 9293 3.7.1).
-pub const MSS: u16 = (MTU - 40) as u16;
+/// Largest segment payload before options to `peer` (RFC 9293 3.7.1).
+pub const fn mss(peer: IpAddress) -> u16 {
+    MTU as u16 - path_mtu::headers(peer)
+}
 
 /// Largest frame.
 pub const FRAME: usize = MTU + ETHERNET_HEADER_LEN;
@@ -89,7 +92,7 @@ impl Core {
 
     /// What our SYN to, or SYN-ACK for, this address says of the segments that we take.
     pub fn mss_to(&self, address: IpAddress) -> u16 {
-        if self.loops(address) { MSS } else { self.identity.mss() }
+        if self.loops(address) { mss(address) } else { self.identity.mss(address) }
     }
 
     /// Whether frames to ourselves wait.

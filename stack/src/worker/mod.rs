@@ -16,6 +16,7 @@ mod output;
 mod passive;
 mod path_mtu;
 mod readiness;
+mod resolution;
 mod secret;
 mod settings;
 mod shelf;

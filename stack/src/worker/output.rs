@@ -1,15 +1,11 @@
 //! From a connection that has something to say to frames on the device.
 
 use tpa_tcp::wire::{
-    ArpOperation, ArpRepr, EchoRepr, EthernetAddress, FrameHeader, Icmpv4Frame, IpAddress, Ports,
-    emit_arp_frame, emit_echo_reply, emit_tcp_frame,
+    EchoRepr, EthernetAddress, FrameHeader, IpAddress, Ports, emit_echo_reply, emit_tcp_frame,
 };
 use tpa_tcp::{State, Transmit};
 
 use crate::device::Device;
-use crate::host;
-use crate::identity::Network;
-use crate::neighbour::Resolution;
 use crate::packet::Packet;
 use crate::worker::core::Core;
 use crate::worker::loopback;
@@ -52,7 +48,7 @@ impl Core {
     }
 
     /// A packet to fill; `None` when the batch cannot move or the pool is empty.
-    fn packet(&mut self) -> Option<Packet> {
+    pub fn packet(&mut self) -> Option<Packet> {
         if self.tx.is_full() {
             self.flush();
             if self.tx.is_full() {
@@ -92,8 +88,15 @@ impl Core {
         }
     }
 
-    fn header(&self, src: IpAddress, dst: IpAddress, dst_mac: EthernetAddress) -> FrameHeader {
+    /// The header of a frame from one of our addresses.
+    pub fn header(&self, src: IpAddress, dst: IpAddress, dst_mac: EthernetAddress) -> FrameHeader {
         FrameHeader { src_mac: self.identity.mac, dst_mac, src, dst, tos: 0, ttl: TTL, flow_label: 0 }
+    }
+
+    /// The header of a segment of a flow.
+    fn flow_header(&self, flow: FlowKey, mac: EthernetAddress) -> FrameHeader {
+        let header = self.header(flow.local_address(), flow.remote_address(), mac);
+        FrameHeader { flow_label: self.secret.flow_label(flow), ..header }
     }
 
     fn transmit_stream(&mut self, index: u32) -> Turn {
@@ -101,10 +104,11 @@ impl Core {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return Turn::Done };
         let flow = stream.flow;
         let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
-        let (tos, ttl, loops) = (stream.options.tos, stream.options.ttl, stream.loops);
-        let header =
-            FrameHeader { tos, ttl, ..self.header(flow.local_address(), flow.remote_address(), mac) };
-        let max_payload = usize::from(if loops { loopback::MSS } else { self.identity.mss() });
+        let (tos, ttl) = stream.options.services(flow.remote_address());
+        let loops = stream.loops;
+        let header = FrameHeader { tos, ttl, ..self.flow_header(flow, mac) };
+        let peer = flow.remote_address();
+        let max_payload = usize::from(if loops { loopback::mss(peer) } else { self.identity.mss(peer) });
         loop {
             let Some(mut packet) = self.packet_to(loops, loopback::FRAME) else { return Turn::Blocked };
             let Some(Socket::Stream(stream)) = self.sockets.at(index) else {
@@ -131,83 +135,11 @@ impl Core {
         }
     }
 
-    /// The hardware address for a stream, or `None` after asking for it: the
-    /// stream comes back when it is known.
-    fn peer_mac(&mut self, index: u32) -> Option<EthernetAddress> {
-        let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return None };
-        if stream.peer_mac.is_some() {
-            return stream.peer_mac;
-        }
-        let next_hop = stream.next_hop;
-        stream.dirty = false;
-        match self.neighbours.resolve(next_hop, index, self.now) {
-            Resolution::Known(mac) => {
-                if let Some(Socket::Stream(stream)) = self.sockets.at(index) {
-                    stream.peer_mac = Some(mac);
-                    stream.dirty = true;
-                }
-                Some(mac)
-            }
-            Resolution::Ask => {
-                self.ask(next_hop);
-                None
-            }
-            Resolution::Waiting => None,
-        }
-    }
-
-    /// Asks for a neighbour's hardware address: by ARP, or through the kernel,
-    /// whose answer the control thread brings.
-    fn ask(&mut self, address: IpAddress) {
-        match &self.identity.network {
-            Network::Kernel { ifindex, .. } => match host::resolve(*ifindex, address) {
-                Ok(Some(mac)) => {
-                    let streams = self.neighbours.learn(address, EthernetAddress(mac));
-                    self.wake_streams(address, streams, Some(EthernetAddress(mac)));
-                }
-                Ok(None) => {}
-                Err(error) => log::debug!("cannot ask the kernel for neighbour {address}: {error}"),
-            },
-            Network::Own(links) => {
-                let own = links.iter().find_map(|link| link.address.to_v4());
-                let (Some(own), Some(address)) = (own, address.to_v4()) else { return };
-                let request = ArpRepr {
-                    operation: ArpOperation::Request,
-                    sender_mac: self.identity.mac,
-                    sender_ip: own,
-                    target_mac: EthernetAddress([0; 6]),
-                    target_ip: address,
-                };
-                self.counters.arp_requests_sent.add(1);
-                self.emit_arp(&request, EthernetAddress::BROADCAST);
-            }
-        }
-    }
-
-    fn ask_again(&mut self) {
-        let mut again = Vec::new();
-        let unreachable = self.neighbours.overdue(self.now, |address| again.push(address));
-        for address in again {
-            self.ask(address);
-        }
-        for (neighbour, streams) in unreachable {
-            self.wake_streams(neighbour, streams, None);
-        }
-    }
-
-    /// Sends an ARP packet.
-    pub fn emit_arp(&mut self, arp: &ArpRepr, to: EthernetAddress) {
-        let Some(mut packet) = self.packet() else { return };
-        let len = emit_arp_frame(packet.buffer_mut(), to, arp);
-        packet.set_len(len);
-        self.tx.push(packet);
-    }
-
     /// Sends one segment that belongs to no stream.
     pub fn emit_alone(&mut self, flow: FlowKey, mac: EthernetAddress, segment: &Transmit<'_>) {
         let loops = self.loops(flow.remote_address());
         let Some(mut packet) = self.packet_to(loops, loopback::BARE_FRAME) else { return };
-        let header = self.header(flow.local_address(), flow.remote_address(), mac);
+        let header = self.flow_header(flow, mac);
         let ports = Ports { src: flow.local_port(), dst: flow.remote_port() };
         let len = emit_tcp_frame(packet.buffer_mut(), &header, 0, segment, ports, !loops);
         packet.set_len(len);
@@ -215,11 +147,17 @@ impl Core {
         self.counters.tx_segments.add(1);
     }
 
-    /// Answers an ICMP echo request to one of our own addresses (RFC 792).
-    pub fn answer_echo(&mut self, icmp: &Icmpv4Frame, echo: &EchoRepr, request: &Packet) {
+    /// Answers an echo request to one of our own addresses (RFC 792, RFC 4443 4.2).
+    pub fn answer_echo(
+        &mut self,
+        (from, to): (IpAddress, IpAddress),
+        mac: EthernetAddress,
+        echo: &EchoRepr,
+        request: &Packet,
+    ) {
         let Some(data) = request.bytes().get(echo.data.clone()) else { return };
         let Some(mut packet) = self.packet() else { return };
-        let header = self.header(icmp.dst, icmp.src, icmp.src_mac);
+        let header = self.header(from, to, mac);
         let len = emit_echo_reply(packet.buffer_mut(), &header, echo, data);
         packet.set_len(len);
         if packet.is_empty() {

@@ -1,17 +1,22 @@
 //! Path MTUs that the network has reported, by destination, so that the next
-//! connection need not find out again (RFC 1191 6.3).
+//! connection need not find out again (RFC 1191 6.3, RFC 8201 5.3).
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{Duration, Instant};
 
-/// IPv4 and TCP headers without options.
-pub const HEADERS: u16 = 40;
+/// Length of the IP and TCP headers without options in a packet to `peer`.
+pub const fn headers(peer: IpAddress) -> u16 {
+    if peer.is_v4() { 20 + 20 } else { 40 + 20 }
+}
 
 /// Least MTU that is believed (Linux `net.ipv4.route.min_pmtu`): a forged
 /// report cannot force tiny segments.
 const SMALLEST: u16 = 552;
+
+/// Least MTU of an IPv6 link; reports of less are none (RFC 8201 4).
+const SMALLEST_V6: u16 = 1280;
 
 /// How long a report holds (Linux `net.ipv4.route.mtu_expires`; RFC 1191 6.3
 /// has the same).
@@ -27,16 +32,10 @@ const PLATEAUS: [u16; 7] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006];
 /// A path's MTU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownPath {
-    mtu: u16,
+    /// Largest payload without options.
+    pub size: u16,
     /// When the report is forgotten.
     pub until: Instant,
-}
-
-impl KnownPath {
-    /// Largest payload without options.
-    pub fn size(&self) -> u16 {
-        self.mtu.saturating_sub(HEADERS)
-    }
 }
 
 /// The MTU that a report means, when it is smaller than the one in use:
@@ -47,6 +46,11 @@ pub fn plausible(mtu: u16, refused: u16, current: u16) -> Option<u16> {
         told => told.max(SMALLEST),
     };
     (told < current).then_some(told)
+}
+
+/// The same for IPv6, whose routers always tell.
+pub fn plausible_v6(mtu: u32, current: u16) -> Option<u16> {
+    u16::try_from(mtu).ok().filter(|mtu| (SMALLEST_V6..current).contains(mtu))
 }
 
 /// What is known of paths.
@@ -65,7 +69,7 @@ impl PathCache {
                 self.paths.remove(&first);
             }
         }
-        let path = KnownPath { mtu, until: now + LIFETIME };
+        let path = KnownPath { size: mtu.saturating_sub(headers(to)), until: now + LIFETIME };
         self.paths.insert(to, path);
         path
     }
@@ -109,10 +113,21 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_path_takes_1280_bytes_whatever_is_said() {
+        assert_eq!(plausible_v6(1400, 1500), Some(1400));
+        assert_eq!(plausible_v6(1280, 1500), Some(1280));
+        for mtu in [0, 1279, 1500, 70_000] {
+            assert_eq!(plausible_v6(mtu, 1500), None, "{mtu}");
+        }
+        let to = IpAddress::from_v6("2001:db8::1".parse().unwrap());
+        assert_eq!(PathCache::default().learn(to, 1400, NOW).size, 1340);
+    }
+
+    #[test]
     fn a_path_is_known_for_ten_minutes() {
         let mut cache = PathCache::default();
         cache.learn(address(1), 1400, NOW);
-        assert_eq!(cache.get(address(1), NOW + Duration::from_secs(599)).map(|path| path.size()), Some(1360));
+        assert_eq!(cache.get(address(1), NOW + Duration::from_secs(599)).map(|path| path.size), Some(1360));
         assert_eq!(cache.get(address(1), NOW + Duration::from_secs(600)), None);
         assert_eq!(cache.get(address(2), NOW), None);
     }

@@ -95,6 +95,8 @@ impl Socket {
 /// A listening socket.
 pub struct Listener {
     pub local: SocketAddr,
+    /// On all addresses of both families: `local` is ::.
+    pub is_dual: bool,
     /// As given to listen(2): one more connection than this may wait.
     pub backlog: u32,
     /// Connections in SYN-RECEIVED: the length of the SYN queue.
@@ -108,6 +110,14 @@ pub struct Listener {
     /// What accepted sockets inherit.
     pub options: SocketOptions,
     pub watches: Watches,
+}
+
+impl Listener {
+    /// What it is bound to: the addresses that stand for all of a family, or one.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddress> + use<> {
+        let v4 = self.is_dual.then_some(IpAddress::V4_UNSPECIFIED);
+        [Some(self.local.ip().into()), v4].into_iter().flatten()
+    }
 }
 
 /// Who is responsible for a stream.

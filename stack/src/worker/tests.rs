@@ -2,12 +2,13 @@
 //! worker, and a peer that sends what it likes.
 
 mod icmp;
+mod ipv6;
 mod listening;
 mod loopback;
 mod peer;
 mod time_wait;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -37,15 +38,27 @@ const fn v4(host: u8, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 7, host)), port)
 }
 
-fn worker(device: WireDevice, address: IpAddr) -> Worker {
-    worker_with(device, address, false)
+/// A socket of the same host over IPv6.
+const fn v6(host: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host as u16)), port)
 }
 
-fn worker_with(device: WireDevice, address: IpAddr, loopback: bool) -> Worker {
+/// The server's port on all of its IPv4 addresses.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SERVER.port());
+
+/// The worker of a host.
+fn worker(device: WireDevice, host: u8) -> Worker {
+    worker_with(device, host, false)
+}
+
+fn worker_with(device: WireDevice, host: u8, loopback: bool) -> Worker {
     let identity = Identity {
         mac: EthernetAddress(device.info().mac),
         mtu: device.info().mtu,
-        network: Network::Own(vec![OwnAddress { address: address.into(), prefix: 24, gateway: None }]),
+        network: Network::Own(vec![
+            OwnAddress { address: v4(host, 0).ip().into(), prefix: 24, gateway: None },
+            OwnAddress { address: v6(host, 0).ip().into(), prefix: 64, gateway: None },
+        ]),
         steering: None,
         loopback,
     };
@@ -70,7 +83,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let (a, b) = wire(1500);
-        Self { server: worker(a, SERVER.ip()), client: worker(b, v4(2, 0).ip()) }
+        Self { server: worker(a, 1), client: worker(b, 2) }
     }
 
     /// Rounds at both ends until neither has anything to do.
@@ -260,7 +273,7 @@ fn received(device: &mut WireDevice) -> Vec<(u8, u8, TcpRepr)> {
 fn a_program_chooses_its_services_and_time_to_live_and_may_change_them() {
     // RFC 9293 MUST-48, MUST-49, SHLD-21, SHLD-22.
     let (a, mut device) = wire(1500);
-    let server = worker(a, SERVER.ip());
+    let server = worker(a, 1);
     let options = SocketOptions { tos: 0xb8, ttl: 7, ..SocketOptions::default() };
     let listener = server.lock().listen(SERVER, 4, options).unwrap();
     let mut segment = Transmit {

@@ -39,6 +39,9 @@ pub enum Error {
     /// The network did not understand an IP header: `EPROTO`.
     #[error("protocol error")]
     ParameterProblem,
+    /// The network reports that it does not let packets pass: `EACCES`.
+    #[error("administratively prohibited")]
+    Prohibited,
     /// The program itself aborted the connection: `ECONNABORTED`.
     #[error("connection aborted")]
     Aborted,

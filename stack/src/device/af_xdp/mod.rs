@@ -105,7 +105,7 @@ pub enum OpenError {
         mtu: u32,
     },
     /// The interface has no address to serve.
-    #[error("{0} has no IPv4 address, and the configuration gives none")]
+    #[error("{0} has no address, and the configuration gives none")]
     NoAddress(String),
     /// Other sockets have all queues.
     #[error("{interface}: other processes have all of its {queues} receive queues")]

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +25,8 @@ const _: () = assert!(TPA_BLOCK_PORTS == PORT_BLOCK as u32);
 pub enum Addresses {
     /// The kernel has them too: ports are taken one by one.
     Shared(Vec<IpAddress>),
-    /// The kernel does not have them: their TCP, ICMP and ARP are all ours.
+    /// The kernel does not have them: their TCP, ICMP, ARP and neighbour discovery
+    /// are all ours.
     Own(Vec<IpAddress>),
 }
 
@@ -92,8 +92,8 @@ struct State {
 /// An entry of one of the program's maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
-    Address { queue: u32, address: Ipv4Addr },
-    Listener { queue: u32, address: Ipv4Addr, port: u16 },
+    Address { queue: u32, address: IpAddress },
+    Listener { queue: u32, address: IpAddress, port: u16 },
     Block { queue: u32, first: u16 },
 }
 
@@ -104,16 +104,15 @@ type Entries = BTreeMap<Entry, u32>;
 fn entries(wanted: &Wanted, kind: u32, queues: &[u32]) -> Entries {
     let listeners = wanted.listeners();
     let of_queue = |&queue: &u32| {
-        let v4 = wanted.addresses().iter().filter_map(|address| address.to_v4());
-        let addresses = v4.map(move |address| (Entry::Address { queue, address }, kind));
+        let addresses =
+            wanted.addresses().iter().map(move |&address| (Entry::Address { queue, address }, kind));
         let blocks = wanted.blocks().iter().map(move |&first| (Entry::Block { queue, first }, 1));
-        let listeners = listeners.iter().filter_map(move |(&(address, port), &listening)| {
-            let address = address.to_v4()?;
+        let listeners = listeners.iter().map(move |(&(address, port), &listening)| {
             let value = match listening {
                 Listening::Now => TPA_LISTENING,
                 Listening::Before => TPA_LISTENED,
             };
-            Some((Entry::Listener { queue, address, port }, value))
+            (Entry::Listener { queue, address, port }, value)
         });
         addresses.chain(blocks).chain(listeners)
     };
@@ -146,8 +145,12 @@ fn absent_is_fine(result: Result<(), MapError>) -> io::Result<()> {
     }
 }
 
-fn network_order(address: Ipv4Addr) -> u32 {
-    u32::from_ne_bytes(address.octets())
+fn network_order(address: IpAddress) -> [u32; 4] {
+    let octets = address.to_v6().octets();
+    let (words, _) = octets.as_chunks::<4>();
+    let mut key = [0; 4];
+    key.iter_mut().zip(words).for_each(|(to, from)| *to = u32::from_ne_bytes(*from));
+    key
 }
 
 impl XdpSteering {
@@ -281,11 +284,11 @@ impl Maps {
     }
 }
 
-fn address_key(queue: u32, address: Ipv4Addr) -> tpa_address {
+fn address_key(queue: u32, address: IpAddress) -> tpa_address {
     tpa_address { address: network_order(address), queue }
 }
 
-fn listener_key(queue: u32, address: Ipv4Addr, port: u16) -> tpa_listener {
+fn listener_key(queue: u32, address: IpAddress, port: u16) -> tpa_listener {
     tpa_listener { address: network_order(address), port: port.to_be(), queue: queue as u16 }
 }
 
@@ -325,14 +328,14 @@ impl Steering for XdpSteering {
 mod tests {
     use super::*;
 
-    const ONE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const ONE: IpAddress = IpAddress::from_v4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     #[test]
     fn each_queue_has_entries_of_its_own() {
-        let mut wanted = Wanted::new(vec![ONE.into()]);
+        let mut wanted = Wanted::new(vec![ONE]);
         wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
-        wanted.add_listener(ONE.into(), 81);
-        wanted.remove_listener(ONE.into(), 81);
+        wanted.add_listener(ONE, 81);
+        wanted.remove_listener(ONE, 81);
         wanted.add_block(640);
         let entries = entries(&wanted, TPA_SHARED, &[3, 5]);
         assert_eq!(entries.len(), 8);
@@ -347,7 +350,8 @@ mod tests {
     #[test]
     fn keys_are_in_the_order_of_the_wire() {
         let key = listener_key(1, ONE, 0x1234);
-        assert_eq!(key.address.to_ne_bytes(), [10, 0, 0, 1]);
+        let bytes: Vec<u8> = key.address.into_iter().flat_map(u32::to_ne_bytes).collect();
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]);
         assert_eq!(key.port.to_ne_bytes(), [0x12, 0x34]);
         assert_eq!(block_index(2, 65472), 2 * 1024 + 1023);
     }

@@ -4,7 +4,8 @@
 
 use tpa_tcp::wire::{
     ArpRepr, ChecksumPolicy, EchoRepr, EthernetAddress, Frame, FrameHeader, Icmpv4Frame, Icmpv4Message,
-    IpAddress, Ports, TcpFrame, TcpOptions, emit_arp_frame, emit_echo_reply, emit_tcp_frame, parse_frame,
+    Icmpv6Frame, Icmpv6Message, IpAddress, NDP_HOP_LIMIT, NeighbourMessage, Ports, QuotedSegment, TcpFrame,
+    TcpOptions, emit_arp_frame, emit_echo_reply, emit_ndp_frame, emit_tcp_frame, parse_frame,
 };
 use tpa_tcp::{Transmit, reset_for};
 
@@ -26,6 +27,7 @@ pub fn run(bytes: &[u8]) {
         Ok(Frame::Tcp(frame)) => check_tcp(bytes, &frame),
         Ok(Frame::Arp(arp)) => check_arp(&arp),
         Ok(Frame::Icmpv4(frame)) => check_icmp(bytes, &frame),
+        Ok(Frame::Icmpv6(frame)) => check_icmpv6(bytes, &frame),
         Ok(Frame::Other) | Err(_) => {}
     }
 }
@@ -94,6 +96,37 @@ fn check_icmp(bytes: &[u8], frame: &Icmpv4Frame) {
         | Icmpv4Message::TimeExceeded { original }
         | Icmpv4Message::ParameterProblem { original } => assert!(original.end <= bytes.len()),
         Icmpv4Message::Other => {}
+    }
+}
+
+fn check_icmpv6(bytes: &[u8], frame: &Icmpv6Frame) {
+    match &frame.message {
+        Icmpv6Message::EchoRequest(echo) | Icmpv6Message::EchoReply(echo) => {
+            assert!(echo.data.end <= bytes.len())
+        }
+        Icmpv6Message::Unreachable { original, .. }
+        | Icmpv6Message::PacketTooBig { original, .. }
+        | Icmpv6Message::TimeExceeded { original }
+        | Icmpv6Message::ParameterProblem { original } => {
+            assert!(original.end <= bytes.len());
+            QuotedSegment::parse(&bytes[original.clone()]);
+        }
+        Icmpv6Message::Neighbour(message) => check_neighbour(frame, message),
+        Icmpv6Message::Other => {}
+    }
+}
+
+fn check_neighbour(frame: &Icmpv6Frame, message: &NeighbourMessage) {
+    let header = header(frame.src_mac, frame.dst_mac, frame.src, frame.dst);
+    let header = FrameHeader { ttl: NDP_HOP_LIMIT, ..header };
+    let has_mac = match message {
+        NeighbourMessage::Solicitation { source_mac, .. } => source_mac.is_some(),
+        NeighbourMessage::Advertisement { target_mac, .. } => target_mac.is_some(),
+    };
+    if has_mac {
+        let mut written = [0; 128];
+        let len = emit_ndp_frame(&mut written, &header, message);
+        assert_eq!(parse_frame(&written[..len], ChecksumPolicy::Verify), Ok(Frame::Icmpv6(frame.clone())));
     }
 }
 

@@ -92,6 +92,13 @@ impl IpAddress {
         }
     }
 
+    /// Whether it names a host only together with a link: an IPv6 link-local
+    /// address (RFC 4291 2.5.6, RFC 4007).
+    #[inline]
+    pub const fn needs_scope(self) -> bool {
+        self.high >> 54 == 0xfe80 >> 6
+    }
+
     /// Whether both are of one family and agree in their first `prefix` bits.
     pub fn agrees_with(self, other: Self, prefix: u8) -> bool {
         let bits = if self.is_v4() { u32::from(prefix) + 96 } else { u32::from(prefix) };
@@ -167,6 +174,14 @@ mod tests {
             assert!(ip(all).is_unspecified() && ip(loopback).is_loopback() && ip(group).is_multicast());
             assert!(!ip(loopback).is_unspecified() && !ip(group).is_loopback() && !ip(all).is_multicast());
         }
+    }
+
+    #[test]
+    fn only_ipv6_link_local_addresses_need_a_scope() {
+        assert!(ip("fe80::1").needs_scope() && ip("febf::1").needs_scope());
+        assert!(
+            !ip("fec0::1").needs_scope() && !ip("fd00::1").needs_scope() && !ip("169.254.0.1").needs_scope()
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::checksum::{ChecksumPolicy, Sum};
 use super::ecn::Ecn;
 use super::ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress, EthernetRepr};
 use super::icmpv4::Icmpv4Message;
+use super::icmpv6::{Icmpv6Message, PROTOCOL_ICMPV6};
 use super::ipv4::{Ipv4Repr, PROTOCOL_ICMP, PROTOCOL_TCP};
 use super::ipv6::Ipv6Repr;
 use super::tcp::TcpRepr;
@@ -25,6 +26,8 @@ pub enum Frame {
     Arp(ArpRepr),
     /// ICMP over IPv4.
     Icmpv4(Icmpv4Frame),
+    /// ICMP over IPv6.
+    Icmpv6(Icmpv6Frame),
     /// Any other protocol.
     Other,
 }
@@ -61,6 +64,21 @@ pub struct Icmpv4Frame {
     pub dst: IpAddress,
     /// The message.
     pub message: Icmpv4Message,
+}
+
+/// An ICMPv6 message and the headers around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Icmpv6Frame {
+    /// Hardware address of the sender.
+    pub src_mac: EthernetAddress,
+    /// Hardware address that it was sent to.
+    pub dst_mac: EthernetAddress,
+    /// IPv6 source.
+    pub src: IpAddress,
+    /// IPv6 destination.
+    pub dst: IpAddress,
+    /// The message.
+    pub message: Icmpv6Message,
 }
 
 /// Parses a frame from its first Ethernet byte on and verifies its checksums
@@ -121,6 +139,13 @@ fn parse_ipv6(
             let ip = Around { src: ip.src.into(), dst: ip.dst.into(), tos: ip.traffic_class };
             parse_tcp(frame, at, ethernet, &ip, policy).map(Frame::Tcp)
         }
+        PROTOCOL_ICMPV6 => Ok(Frame::Icmpv6(Icmpv6Frame {
+            src_mac: ethernet.src,
+            dst_mac: ethernet.dst,
+            src: ip.src.into(),
+            dst: ip.dst.into(),
+            message: Icmpv6Message::parse(frame, at, &ip, policy)?,
+        })),
         _ => Ok(Frame::Other),
     }
 }

@@ -1,15 +1,12 @@
 //! ICMP for IPv4 (RFC 792): echo, and the errors that TCP listens to.
 
-use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use super::address::IpAddress;
 use super::checksum::{ChecksumPolicy, Sum};
 use super::emit::FrameHeader;
-use super::ethernet::ETHERNET_HEADER_LEN;
-use super::ipv4::{FRAGMENT_OFFSET, IPV4_HEADER_LEN, PROTOCOL_ICMP, PROTOCOL_TCP};
+use super::icmpv6::{self, PROTOCOL_ICMPV6};
+use super::ipv4::PROTOCOL_ICMP;
 use super::{WireError, reader};
-use crate::seq::SeqNum;
 
 /// Length of an echo header.
 const ECHO_HEADER_LEN: usize = 8;
@@ -19,9 +16,6 @@ const TYPE_UNREACHABLE: u8 = 3;
 const TYPE_ECHO_REQUEST: u8 = 8;
 const TYPE_TIME_EXCEEDED: u8 = 11;
 const TYPE_PARAMETER_PROBLEM: u8 = 12;
-
-/// Bytes of a segment that every error quotes: ports and sequence number.
-const QUOTED_TCP_LEN: usize = 8;
 
 /// An echo request or reply; its data lies in the frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,49 +59,6 @@ pub enum Icmpv4Message {
     Other,
 }
 
-/// The segment of ours that an ICMP error is about. Nothing of it is proven:
-/// routers do not check what they quote, and anybody may send such a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QuotedSegment {
-    /// Our address.
-    pub src: IpAddress,
-    /// The peer's address.
-    pub dst: IpAddress,
-    /// Our port.
-    pub src_port: u16,
-    /// The peer's port.
-    pub dst_port: u16,
-    /// Its sequence number.
-    pub seq: SeqNum,
-    /// Length of the whole packet.
-    pub total_len: u16,
-}
-
-impl QuotedSegment {
-    /// Reads the start of an IP packet as an error quotes it: the IP header
-    /// and at least eight bytes more (RFC 792). `None` for anything but a TCP
-    /// segment, or its first fragment.
-    pub fn parse(packet: &[u8]) -> Option<Self> {
-        let fixed: [u8; IPV4_HEADER_LEN] = reader::array(packet, 0).ok()?;
-        let [version_len, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
-        let header_len = usize::from(version_len & 0x0f) * 4;
-        let offset = u16::from_be_bytes([f0, f1]) & FRAGMENT_OFFSET;
-        if version_len >> 4 != 4 || header_len < IPV4_HEADER_LEN || offset != 0 || protocol != PROTOCOL_TCP {
-            return None;
-        }
-        let tcp: [u8; QUOTED_TCP_LEN] = reader::array(packet, header_len).ok()?;
-        let [p0, p1, r0, r1, q0, q1, q2, q3] = tcp;
-        Some(Self {
-            src: Ipv4Addr::new(s0, s1, s2, s3).into(),
-            dst: Ipv4Addr::new(d0, d1, d2, d3).into(),
-            src_port: u16::from_be_bytes([p0, p1]),
-            dst_port: u16::from_be_bytes([r0, r1]),
-            seq: SeqNum(u32::from_be_bytes([q0, q1, q2, q3])),
-            total_len: u16::from_be_bytes([t0, t1]),
-        })
-    }
-}
-
 impl Icmpv4Message {
     /// Parses the message at `at` in `frame`.
     pub(super) fn parse(frame: &[u8], at: Range<usize>, policy: ChecksumPolicy) -> Result<Self, WireError> {
@@ -129,19 +80,25 @@ impl Icmpv4Message {
     }
 }
 
-/// Writes the frame that answers an echo request with the same data. `header`
-/// is the one of the reply. Returns the frame's length, or zero when `buf` is
-/// too small.
+/// Writes the frame that answers an echo request with the same data, of the
+/// family of `header`, which is the one of the reply. Returns the frame's length,
+/// or zero when `buf` is too small.
 pub fn emit_echo_reply(buf: &mut [u8], header: &FrameHeader, echo: &EchoRepr, data: &[u8]) -> usize {
-    let total = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + ECHO_HEADER_LEN + data.len();
+    let total = header.len() + ECHO_HEADER_LEN + data.len();
     let Ok(ip_payload) = u16::try_from(ECHO_HEADER_LEN + data.len()) else { return 0 };
     let Some(frame) = buf.get_mut(..total) else { return 0 };
-    let Some(rest) = header.emit(frame, 0, PROTOCOL_ICMP, ip_payload) else { return 0 };
+    let (kind, protocol, pseudo) = if header.dst.is_v4() {
+        (TYPE_ECHO_REPLY, PROTOCOL_ICMP, Sum::default())
+    } else {
+        let pseudo = Sum::pseudo_header(header.src, header.dst, PROTOCOL_ICMPV6, ip_payload);
+        (icmpv6::TYPE_ECHO_REPLY, PROTOCOL_ICMPV6, pseudo)
+    };
+    let Some(rest) = header.emit(frame, 0, protocol, ip_payload) else { return 0 };
     let Some((head, body)) = rest.split_first_chunk_mut::<ECHO_HEADER_LEN>() else { return 0 };
     let ([i0, i1], [s0, s1]) = (echo.ident.to_be_bytes(), echo.sequence.to_be_bytes());
-    let with_sum = |[c0, c1]: [u8; 2]| [TYPE_ECHO_REPLY, 0, c0, c1, i0, i1, s0, s1];
+    let with_sum = |[c0, c1]: [u8; 2]| [kind, 0, c0, c1, i0, i1, s0, s1];
     body.copy_from_slice(data);
-    *head = with_sum(Sum::default().plus(&with_sum([0, 0])).plus(data).checksum());
+    *head = with_sum(pseudo.plus(&with_sum([0, 0])).plus(data).checksum());
     total
 }
 
@@ -149,7 +106,7 @@ pub fn emit_echo_reply(buf: &mut [u8], header: &FrameHeader, echo: &EchoRepr, da
 mod tests {
     use super::*;
     use crate::wire::{EthernetAddress, Frame, parse_frame};
-    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     fn header() -> FrameHeader {
         FrameHeader {
@@ -203,35 +160,6 @@ mod tests {
         assert_eq!(frame.message, Icmpv4Message::Unreachable { code: 4, mtu: 1400, original: 42..70 });
     }
 
-    /// The first bytes of a segment of ours.
-    fn quoted() -> Vec<u8> {
-        let mut packet = vec![0x45, 0, 5, 0xdc, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-        packet.extend([0x18, 0xeb, 0x9c, 0x40, 1, 2, 3, 4]);
-        packet
-    }
-
-    #[test]
-    fn an_error_quotes_the_segment_that_it_is_about() {
-        let segment = QuotedSegment::parse(&quoted()).unwrap();
-        assert_eq!((segment.src, segment.dst), (header().src, header().dst));
-        assert_eq!((segment.src_port, segment.dst_port), (6379, 40_000));
-        assert_eq!((segment.seq, segment.total_len), (SeqNum(0x0102_0304), 1500));
-        let mut with_options = quoted();
-        with_options.splice(20..20, [1; 8]);
-        with_options[0] = 0x47;
-        assert_eq!(QuotedSegment::parse(&with_options), Some(segment));
-    }
-
-    #[test]
-    fn what_is_no_beginning_of_a_segment_is_not_quoted() {
-        assert_eq!(QuotedSegment::parse(&quoted()[..27]), None);
-        for (at, value) in [(0, 0x65), (0, 0x44), (7, 1), (9, 17)] {
-            let mut packet = quoted();
-            packet[at] = value;
-            assert_eq!(QuotedSegment::parse(&packet), None, "byte {at}");
-        }
-    }
-
     #[test]
     fn errors_are_told_apart_by_their_type() {
         let mut buf = [0; 200];
@@ -247,13 +175,6 @@ mod tests {
         assert_eq!(message_of(11), Icmpv4Message::TimeExceeded { original: 42..70 });
         assert_eq!(message_of(12), Icmpv4Message::ParameterProblem { original: 42..70 });
         assert_eq!(message_of(4), Icmpv4Message::Other, "source quench is dead (RFC 6633)");
-    }
-
-    proptest! {
-        #[test]
-        fn no_quote_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            QuotedSegment::parse(&bytes);
-        }
     }
 
     #[test]

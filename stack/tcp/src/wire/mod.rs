@@ -14,9 +14,12 @@ mod emit;
 mod ethernet;
 mod frame;
 mod icmpv4;
+mod icmpv6;
 mod ipv4;
 mod ipv6;
+mod ndp;
 mod options;
+mod quote;
 mod reader;
 mod tcp;
 
@@ -28,11 +31,14 @@ pub use checksum::{ChecksumPolicy, Sum};
 pub use ecn::Ecn;
 pub use emit::{FrameHeader, Ports, emit_tcp_frame};
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, EthernetAddress};
-pub use frame::{Frame, Icmpv4Frame, TcpFrame, parse_frame};
-pub use icmpv4::{EchoRepr, Icmpv4Message, QuotedSegment, emit_echo_reply};
+pub use frame::{Frame, Icmpv4Frame, Icmpv6Frame, TcpFrame, parse_frame};
+pub use icmpv4::{EchoRepr, Icmpv4Message, emit_echo_reply};
+pub use icmpv6::Icmpv6Message;
 pub use ipv4::{IPV4_HEADER_LEN, Ipv4Repr};
 pub use ipv6::{IPV6_HEADER_LEN, Ipv6Repr};
+pub use ndp::{NDP_HOP_LIMIT, NeighbourMessage, emit_ndp_frame, solicited_node};
 pub use options::{MAX_OPTIONS_LEN, SackBlocks, TcpOptions, Timestamps};
+pub use quote::QuotedSegment;
 pub use tcp::{TCP_HEADER_LEN, TcpFlags, TcpRepr};
 
 /// Why a frame was refused.
