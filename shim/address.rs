@@ -1,7 +1,7 @@
 //! Socket addresses as C passes them.
 
 use std::mem::{size_of, MaybeUninit};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 
 use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
@@ -131,21 +131,22 @@ pub fn of_kernel_socket(fd: RawFd) -> Option<SocketAddr> {
     }
 }
 
-/// The address that a kernel listener serves, IPv4 where it serves that: a
-/// wildcard IPv6 socket serves IPv4 too, unless it is told not to (ipv6(7)).
+/// The address that a kernel listener serves: of an IPv4-mapped one, the IPv4
+/// address.
 pub fn of_listener(fd: RawFd) -> Option<SocketAddr> {
     let local = of_kernel_socket(fd)?;
-    let is_dual = || options::kernel_int(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) == Some(0);
-    if local.is_ipv6() && local.ip().is_unspecified() && is_dual() {
-        return Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), local.port()));
-    }
     Some(SocketAddr::new(local.ip().to_canonical(), local.port()))
+}
+
+/// Whether a kernel socket is told to have nothing to do with IPv4 (ipv6(7)).
+pub fn is_v6_only(fd: RawFd) -> bool {
+    options::kernel_int(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) == Some(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
     use std::os::fd::AsRawFd;
 
     const ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 7), 6379);
@@ -174,14 +175,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_ipv6_listener_serves_ipv4_too() {
+    fn an_ipv6_address_survives_it_too() {
+        let address: SocketAddr = "[2001:db8::1]:6379".parse().unwrap();
+        // SAFETY: plain data.
+        let mut storage: sockaddr_storage = unsafe { std::mem::zeroed() };
+        let mut length = 128;
+        // SAFETY: room for any address.
+        unsafe { write((&raw mut storage).cast(), &raw mut length, address, true) }.unwrap();
+        assert_eq!(length as usize, size_of::<sockaddr_in6>());
+        // SAFETY: just written.
+        assert_eq!(unsafe { read((&raw const storage).cast(), length) }, Given::Ip(address));
+    }
+
+    #[test]
+    fn a_mapped_listener_is_one_of_ipv4() {
         // Rust's std leaves IPV6_V6ONLY at the system's default, which is off.
-        let Ok(listener) = TcpListener::bind("[::]:0") else { return };
+        let Ok(listener) = TcpListener::bind("[::ffff:127.0.0.1]:0") else { return };
         let port = listener.local_addr().unwrap().port();
-        let fd = listener.as_raw_fd();
-        assert_eq!(of_listener(fd), Some(SocketAddr::from(([0, 0, 0, 0], port))));
-        let one = TcpListener::bind("[::1]:0").unwrap();
-        assert_eq!(of_listener(one.as_raw_fd()), Some(one.local_addr().unwrap()));
+        assert_eq!(of_listener(listener.as_raw_fd()), Some(SocketAddr::from(([127, 0, 0, 1], port))));
+        let all = TcpListener::bind("[::]:0").unwrap();
+        assert_eq!(of_listener(all.as_raw_fd()), Some(all.local_addr().unwrap()));
+        assert!(!is_v6_only(all.as_raw_fd()));
     }
 
     #[test]

@@ -188,9 +188,7 @@ impl Accept {
             return Ok(());
         }
         // SAFETY: the program's promise.
-        unsafe {
-            address::write(self.peer.address, self.peer.length, peer, table::flag(self.fd, Flag::MAPPED))
-        }
+        unsafe { address::write(self.peer.address, self.peer.length, peer, table::flag(self.fd, Flag::IPV6)) }
     }
 }
 

@@ -153,9 +153,6 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
     let Some(local) = address::of_listener(fd) else { return Ok(Slot::KERNEL) };
     let decline =
         |why: &str, errno| settings.decline(Purpose::Listen(local), why, errno).map(|()| Slot::KERNEL);
-    if local.is_ipv6() {
-        return decline("IPv6", Errno::EAFNOSUPPORT);
-    }
     if !stack.serves(local.ip()) {
         return decline("the device does not have this address", Errno::EADDRNOTAVAIL);
     }
@@ -169,10 +166,14 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
 }
 
 fn listen(fd: RawFd, stack: &Stack, local: SocketAddr, backlog: u32) -> Result<Slot, Errno> {
-    let mapped = address::of_kernel_socket(fd).is_some_and(|address| address.is_ipv6());
+    let ipv6 = address::of_kernel_socket(fd).is_some_and(|address| address.is_ipv6());
+    let is_dual = local.is_ipv6() && local.ip().is_unspecified() && !address::is_v6_only(fd);
     let options = options::of_kernel_socket(fd, Slot::KERNEL);
-    let handle = stack.home().lock().listen(local, backlog, options)?;
-    stream::adopt_flags(fd, mapped)?;
+    let handle = match is_dual {
+        true => stack.home().lock().listen_dual(local.port(), backlog, options)?,
+        false => stack.home().lock().listen(local, backlog, options)?,
+    };
+    stream::adopt_flags(fd, ipv6)?;
     stream::adopt_read_backs(Stream { fd, handle }, true);
     Ok(Slot::listener(handle))
 }

@@ -59,7 +59,7 @@ pub fn make_socket(stream: Stream) -> Result<(), Errno> {
     if options::is_tcp(stream.fd) {
         return Ok(());
     }
-    let domain = if stream.is_mapped() { libc::AF_INET6 } else { libc::AF_INET };
+    let domain = if stream.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
     // SAFETY: no pointers.
     let socket = check(unsafe { real::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
     let made = copy_status(stream.fd, socket).and_then(|()| {

@@ -213,9 +213,9 @@ impl Stream {
         Ok(self.worker()?.lock().queued(self.handle))
     }
 
-    /// Whether addresses are to be given as IPv4-mapped IPv6 ones.
-    pub fn is_mapped(&self) -> bool {
-        table::flag(self.fd, Flag::MAPPED)
+    /// Whether it is an `AF_INET6` socket, whatever the connection goes over.
+    pub fn is_ipv6(&self) -> bool {
+        table::flag(self.fd, Flag::IPV6)
     }
 }
 
@@ -235,14 +235,11 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
 fn attempt(fd: RawFd, settings: &Settings, given: Given) -> Option<Result<usize, Errno>> {
     let Given::Ip(remote) = given else { return None };
     let canonical = destination(fd, settings, remote);
-    if !table::covers(fd) || !settings.wants_connection(canonical) || !options::is_tcp(fd) {
+    if !table::covers(fd) || !settings.wants_connection(canonical) || !takes(fd, remote) {
         return None;
     }
     let may_be_connected = settings.has_loopback() || !table::slot(fd).has(Slot::FRESH);
     if may_be_connected && !options::is_unconnected(fd) {
-        return None;
-    }
-    if canonical.is_ipv6() {
         return None;
     }
     match open(fd, settings, canonical, remote.is_ipv6()) {
@@ -284,8 +281,18 @@ fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static 
     Ok(Some(stack).filter(|_| !is_elsewhere))
 }
 
+/// Whether it is a TCP socket that may connect to such an address; if not, the
+/// kernel knows the error.
+fn takes(fd: RawFd, remote: SocketAddr) -> bool {
+    let domain = if remote.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+    let is_mapped = remote.is_ipv6() && remote.ip().to_canonical().is_ipv4();
+    options::is_tcp(fd)
+        && options::kernel_int(fd, libc::SOL_SOCKET, libc::SO_DOMAIN) == Some(domain)
+        && !(is_mapped && address::is_v6_only(fd))
+}
+
 /// Moves a kernel socket to the stack, which sends the SYN.
-fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Result<Option<Stream>, Errno> {
+fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, ipv6: bool) -> Result<Option<Stream>, Errno> {
     let decline = |why: &str, errno| settings.decline(Purpose::Connect(remote), why, errno).map(|()| None);
     let Some(stack) = stack_for(settings, remote)? else { return Ok(None) };
     if !stack.reaches(remote.ip()) {
@@ -298,7 +305,7 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Res
     let socket_options = options::of_kernel_socket(fd, before);
     let local = address::of_kernel_socket(fd).filter(|local| local.port() != 0);
     let numbers = table::numbers_like(fd, before);
-    numbers.iter().try_for_each(|&number| adopt_flags(number, mapped))?;
+    numbers.iter().try_for_each(|&number| adopt_flags(number, ipv6))?;
     let opened = stack.home().lock().connect(local, remote, socket_options);
     let handle = match opened {
         Ok(handle) => handle,
@@ -318,12 +325,12 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, mapped: bool) -> Res
 }
 
 /// Takes over what the number's kernel socket is set to.
-pub fn adopt_flags(fd: RawFd, mapped: bool) -> Result<(), Errno> {
+pub fn adopt_flags(fd: RawFd, ipv6: bool) -> Result<(), Errno> {
     // SAFETY: F_GETFL only asks.
     let status = check(unsafe { real::fcntl(fd, libc::F_GETFL, 0) })?;
     table::clear_flags(fd);
     table::set_flag(fd, Flag::NONBLOCK, status & libc::O_NONBLOCK != 0);
-    table::set_flag(fd, Flag::MAPPED, mapped);
+    table::set_flag(fd, Flag::IPV6, ipv6);
     Ok(())
 }
 

@@ -213,8 +213,8 @@ pub struct Flag(u8);
 impl Flag {
     /// `O_NONBLOCK` is set.
     pub const NONBLOCK: Flag = Flag(1);
-    /// An `AF_INET6` socket: its addresses are IPv4-mapped.
-    pub const MAPPED: Flag = Flag(2);
+    /// An `AF_INET6` socket, whose IPv4 addresses are IPv4-mapped.
+    pub const IPV6: Flag = Flag(2);
     /// A connect(2) is under way whose success no call has reported yet.
     pub const CONNECTING: Flag = Flag(4);
     /// Other numbers may name the same thing.
@@ -227,7 +227,7 @@ impl Flag {
     pub const REUSE_PORT: Flag = Flag(64);
 
     /// What an accepted connection inherits from its listener.
-    const INHERITED: u8 = Self::MAPPED.0 | Self::REUSE_ADDRESS.0 | Self::REUSE_PORT.0;
+    const INHERITED: u8 = Self::IPV6.0 | Self::REUSE_ADDRESS.0 | Self::REUSE_PORT.0;
 }
 
 /// Whether a flag of a number is set.

@@ -156,7 +156,7 @@ hook! {
                 let stream = Stream { fd, handle };
                 let local = stream.local_address()?;
                 // SAFETY: the caller's promise.
-                unsafe { address::write(address, length, local, stream.is_mapped()) }.map(|()| 0)
+                unsafe { address::write(address, length, local, stream.is_ipv6()) }.map(|()| 0)
             }),
             Owner::Inert => call(|| Err(Errno::ENOTCONN)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {
@@ -174,7 +174,7 @@ hook! {
                 let stream = Stream { fd, handle };
                 let peer = stream.peer_address()?;
                 // SAFETY: the caller's promise.
-                unsafe { address::write(address, length, peer, stream.is_mapped()) }.map(|()| 0)
+                unsafe { address::write(address, length, peer, stream.is_ipv6()) }.map(|()| 0)
             }),
             Owner::Inert => call(|| Err(Errno::ENOTCONN)),
             Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => {

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::value::{Input, Output};
 use crate::boundary::check;
 use crate::stream::Stream;
+use crate::table::{self, Flag};
 use crate::{real, reserve};
 
 /// Those that an accepted connection has of its listener.
@@ -21,6 +22,11 @@ const INHERITED: &[(i32, i32)] = &[
     (libc::IPPROTO_IP, libc::IP_FREEBIND),
     (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT),
     (libc::IPPROTO_IP, libc::IP_RECVERR),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
     (libc::SOL_SOCKET, libc::SO_MARK),
     (libc::SOL_SOCKET, libc::SO_OOBINLINE),
     (libc::SOL_SOCKET, libc::SO_BROADCAST),
@@ -35,19 +41,14 @@ const OWN: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_INCOMING_CPU),
     (libc::SOL_SOCKET, libc::SO_SNDLOWAT),
     (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
-    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
-    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
-    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
-    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
-    (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
 ];
 
-/// Whether an option lives in the kernel socket. Levels that mean nothing to a
-/// TCP socket over IPv4 are left to the kernel, which refuses them.
+/// Whether an option lives in the kernel socket. Levels that mean nothing to the
+/// socket are left to the kernel, which refuses them.
 pub fn is_carried(stream: Stream, level: i32, name: i32) -> bool {
     match level {
         libc::SOL_SOCKET | libc::IPPROTO_TCP | libc::IPPROTO_IP => {}
-        libc::IPPROTO_IPV6 if stream.is_mapped() => {}
+        libc::IPPROTO_IPV6 if stream.is_ipv6() => {}
         _ => return true,
     }
     INHERITED.contains(&(level, name)) || OWN.contains(&(level, name))
@@ -59,7 +60,7 @@ pub fn is_carried(stream: Stream, level: i32, name: i32) -> bool {
 ///
 /// The kernel's.
 pub fn set(stream: Stream, level: i32, name: i32, value: Input<'_>) -> Result<(), Errno> {
-    if (level, name) == (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) && stream.is_mapped() {
+    if (level, name) == (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) && stream.is_ipv6() {
         // The kernel socket has no port, and would take it.
         return value.int().and(Err(Errno::EINVAL));
     }
@@ -93,8 +94,9 @@ fn int(fd: RawFd, (level, name): (i32, i32)) -> Option<i32> {
 
 /// Whether a listener has other values than a new socket.
 pub fn is_changed(listener: RawFd) -> bool {
+    let domain = if table::flag(listener, Flag::IPV6) { libc::AF_INET6 } else { libc::AF_INET };
     // SAFETY: no pointers.
-    let fresh = unsafe { real::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    let fresh = unsafe { real::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     let changed = INHERITED.iter().any(|&option| int(listener, option) != int(fresh, option));
     reserve::release(fresh);
     changed

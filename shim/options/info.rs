@@ -21,9 +21,6 @@ const ECN_SEEN: u8 = 16;
 /// `TCP_INFINITE_SSTHRESH`.
 const INFINITE: u32 = 0x7fff_ffff;
 
-/// TCP and IPv4 headers without options, in bytes.
-const HEADERS: u32 = 40;
-
 /// A structure under construction, field by field in their order.
 struct Writer(ArrayVec<u8, LENGTH>);
 
@@ -41,13 +38,14 @@ impl Writer {
     }
 }
 
-/// The structure's bytes as of `now`. Windows are in segments where Linux
+/// The structure's bytes as of `now`; `headers` is the length of the IP and TCP
+/// headers without options. Windows are in segments where Linux
 /// counts segments, times in microseconds but for the "last" ones, which are in
 /// milliseconds.
-pub fn tcp_info(info: &Info, now: Instant) -> ArrayVec<u8, LENGTH> {
+pub fn tcp_info(info: &Info, headers: u32, now: Instant) -> ArrayVec<u8, LENGTH> {
     let mut out = Writer(ArrayVec::new());
     put_state(info, &mut out);
-    put_path(info, now, &mut out);
+    put_path(info, headers, now, &mut out);
     put_counts(info, now, &mut out);
     out.0
 }
@@ -68,7 +66,7 @@ fn put_state(info: &Info, out: &mut Writer) {
 }
 
 /// From `tcpi_rto` to `tcpi_total_retrans`.
-fn put_path(info: &Info, now: Instant, out: &mut Writer) {
+fn put_path(info: &Info, headers: u32, now: Instant, out: &mut Writer) {
     let mss = info.snd_mss.max(1);
     let segments = |bytes: u32| bytes.div_ceil(mss);
     let ago = |at: Instant| clamp((now - at).as_millis());
@@ -86,7 +84,7 @@ fn put_path(info: &Info, now: Instant, out: &mut Writer) {
         0, // tcpi_last_ack_sent: "not remembered, sorry"
         ago(info.last_data_received),
         ago(info.last_received),
-        info.snd_mss + info.timestamps_len() + HEADERS,
+        info.snd_mss + info.timestamps_len() + headers,
         info.window_clamp,
         micros(info.rtt),
         micros(info.rttvar),
@@ -286,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_field_is_where_linux_has_it() {
-        let bytes = tcp_info(&sample(), Instant::from_millis(5000));
+        let bytes = tcp_info(&sample(), 40, Instant::from_millis(5000));
         assert_eq!((bytes.len(), size_of::<TcpInfo>()), (LENGTH, LENGTH));
         let word = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
         let long = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());

@@ -132,11 +132,14 @@ pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
     options.congestion = congestion::chosen_on(fd);
     options.max_pacing_rate =
         kernel_value(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE).filter(|&rate: &u64| rate != u64::MAX);
-    let byte = |name, default| {
-        kernel_int(fd, libc::IPPROTO_IP, name).and_then(|value| u8::try_from(value).ok()).unwrap_or(default)
+    // An `AF_INET` socket has no options of IPv6.
+    let byte = |level, name, default| {
+        kernel_int(fd, level, name).and_then(|value| u8::try_from(value).ok()).unwrap_or(default)
     };
-    options.tos = byte(libc::IP_TOS, options.tos);
-    options.ttl = byte(libc::IP_TTL, options.ttl);
+    options.tos = byte(libc::IPPROTO_IP, libc::IP_TOS, options.tos);
+    options.ttl = byte(libc::IPPROTO_IP, libc::IP_TTL, options.ttl);
+    options.traffic_class = byte(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, options.traffic_class);
+    options.hop_limit = byte(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, options.hop_limit);
     options
 }
 
@@ -192,6 +195,18 @@ mod tests {
         assert_eq!(kernel_timeout(fd, libc::SO_RCVTIMEO), Some(Duration::from_millis(2500)));
         assert_eq!(kernel_timeout(fd, libc::SO_SNDTIMEO), None);
         assert_eq!(of_kernel_socket(fd, Slot::kernel_with(Slot::FRESH)), SocketOptions::default());
+    }
+
+    #[test]
+    fn options_of_ipv6_come_along_from_an_ipv6_socket() {
+        let socket = TcpListener::bind("[::]:0").unwrap();
+        let fd = socket.as_raw_fd();
+        assert_eq!(of_kernel_socket(fd, Slot::KERNEL), SocketOptions::default());
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, 0x28);
+        set(fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, 9);
+        let options = of_kernel_socket(fd, Slot::KERNEL);
+        assert_eq!((options.traffic_class, options.hop_limit), (0x28, 9));
+        assert_eq!((options.tos, options.ttl), (0, 64));
     }
 
     #[test]

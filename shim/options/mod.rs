@@ -185,7 +185,7 @@ fn get_socket(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Err
     let value = match name {
         libc::SO_ERROR => stream.worker()?.lock().take_error(stream.handle),
         libc::SO_TYPE => libc::SOCK_STREAM,
-        libc::SO_DOMAIN if stream.is_mapped() => libc::AF_INET6,
+        libc::SO_DOMAIN if stream.is_ipv6() => libc::AF_INET6,
         libc::SO_DOMAIN => libc::AF_INET,
         libc::SO_PROTOCOL => libc::IPPROTO_TCP,
         libc::SO_ACCEPTCONN => 0,
@@ -235,7 +235,7 @@ const DEFAULT_RCVBUF: i32 = 131_072;
 
 fn get_tcp(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Errno> {
     let value = match name {
-        libc::TCP_INFO => return out.bytes(&info::tcp_info(&info(stream)?, tpa_stack::now())),
+        libc::TCP_INFO => return out.bytes(&tcp_info(stream)?),
         libc::TCP_CONGESTION => return congestion::algorithm(stream, out),
         libc::TCP_CC_INFO => return congestion::info(stream, out),
         libc::TCP_MAXSEG => info(stream)?.snd_mss as i32,
@@ -255,6 +255,11 @@ fn get_tcp(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Errno>
         _ => return Err(names::unknown(libc::IPPROTO_TCP, name)),
     };
     out.int(value)
+}
+
+fn tcp_info(stream: Stream) -> Result<impl std::ops::Deref<Target = [u8]>, Errno> {
+    let headers = if stream.local_address()?.is_ipv6() { 40 + 20 } else { 20 + 20 };
+    Ok(info::tcp_info(&info(stream)?, headers, tpa_stack::now()))
 }
 
 fn seconds(time: tpa_tcp::Duration) -> i32 {
