@@ -271,7 +271,9 @@ impl Stack {
     pub(crate) fn refresh_addresses(&self) {
         let Network::Kernel { ifindex, addresses } = &self.identity.network else { return };
         match own_addresses(*ifindex) {
-            Ok(own) => {
+            Ok(mut own) => {
+                let takes_ipv6 = self.identity.steering.as_ref().is_none_or(|steering| steering.takes_ipv6());
+                own.retain(|address| takes_ipv6 || address.is_v4());
                 if let Ok(mut addresses) = addresses.write() {
                     *addresses = own;
                     if let Some(steering) = &self.identity.steering

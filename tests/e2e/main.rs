@@ -12,6 +12,7 @@ mod fallback;
 mod faults;
 mod integrity;
 mod interop;
+mod ipv6;
 mod listeners;
 mod loopback;
 mod memif_peers;

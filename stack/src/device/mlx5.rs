@@ -73,7 +73,7 @@ pub fn is_mlx5(interface: &Interface) -> bool {
 ///
 /// [`OpenError`], each a line that says what to do.
 pub fn open(interface: &Interface, eal: &EalConfig, workers: usize) -> Result<Opened, OpenError> {
-    if interface.addresses.is_empty() {
+    if !interface.addresses.iter().any(|(address, _)| address.is_v4()) {
         return Err(OpenError::NoAddress(interface.name.clone()));
     }
     let driver = ethtool::driver(&interface.name)
@@ -223,6 +223,10 @@ impl Steering for FlowSteering {
 
     fn remove_port_block(&self, first: u16) -> io::Result<()> {
         self.change(|wanted| wanted.remove_block(first))
+    }
+
+    fn takes_ipv6(&self) -> bool {
+        false
     }
 
     fn set_local_addresses(&self, addresses: &[IpAddress]) -> io::Result<()> {

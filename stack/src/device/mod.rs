@@ -153,6 +153,11 @@ pub trait Steering: Send + Sync {
     /// Ends it.
     fn remove_port_block(&self, first: u16) -> std::io::Result<()>;
 
+    /// Whether it can steer IPv6; where not, IPv6 is the kernel's.
+    fn takes_ipv6(&self) -> bool {
+        true
+    }
+
     /// The addresses that are ours on the interface; called at the start and
     /// whenever they change.
     fn set_local_addresses(&self, addresses: &[IpAddress]) -> std::io::Result<()>;
