@@ -11,8 +11,8 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off64_t, pollfd, pthread_t, sighandler_t, sigset_t,
-    size_t, sockaddr, socklen_t, ssize_t, stat64, timespec, timeval, uid_t, FILE,
+    epoll_event, fd_set, iovec, mmsghdr, msghdr, nfds_t, off64_t, pollfd, pthread_t, rlimit, sighandler_t,
+    sigset_t, size_t, sockaddr, socklen_t, ssize_t, stat64, timespec, timeval, uid_t, FILE,
 };
 
 macro_rules! real_functions {
@@ -126,6 +126,8 @@ real_functions! {
     fn select(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *mut timeval) -> c_int;
     fn pselect(count: c_int, read: *mut fd_set, write: *mut fd_set, except: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int;
 
+    fn setrlimit(resource: c_uint, limit: *const rlimit) -> c_int;
+    fn setrlimit64(resource: c_uint, limit: *const rlimit) -> c_int;
     fn setuid(uid: uid_t) -> c_int;
     fn seteuid(effective: uid_t) -> c_int;
     fn setreuid(user: uid_t, effective: uid_t) -> c_int;

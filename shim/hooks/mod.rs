@@ -15,6 +15,7 @@ mod credentials;
 mod descriptor;
 mod epoll;
 mod io;
+mod limits;
 mod messages;
 mod options;
 mod poll;

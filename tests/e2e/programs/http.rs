@@ -6,7 +6,7 @@ use crate::harness::{assert_same, noise, Program, Running};
 
 /// Serves the files of its folder, and sends back what it is sent; keep-alive,
 /// a thread a connection.
-const SERVER: &str = "
+pub const SERVER: &str = "
 import http.server
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
