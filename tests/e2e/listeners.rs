@@ -72,6 +72,8 @@ fn in_a_folder_with_tpa_conf(arguments: &[&str]) {
     wait_until(Duration::from_secs(20), "the stack to come up", || pid().and_then(StackTcp::of).is_some());
     let ping = Program::new("redis-cli").arg("ping").run(&server, &work, LIMIT).good();
     assert_eq!(ping.trim(), "PONG", "over loopback, once the listener stands");
+    // Until that connection is over on both sides.
+    std::thread::sleep(Duration::from_millis(50));
     let pid = pid().expect("redis' own pid file");
     let kernel = KernelTcp::of(&server);
     let benchmark = ["-h", "10.77.0.1", "-t", "set,get", "-n", "20000", "--csv"];

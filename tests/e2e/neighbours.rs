@@ -105,6 +105,56 @@ fn two_programs_share_an_interface_and_the_kernel_serves_what_is_not_theirs() {
     assert!((1..MEMCACHED_REQUESTS).contains(&(received(&memcached) - before)));
 }
 
+/// A server that forks two children, which wait in accept(2) on the listener that
+/// they have inherited, and serve one connection after the other. The port is on the
+/// command line, and so is what the children wait in.
+const PREFORKING: &str = "
+import os, select, socket, sys
+listener = socket.create_server(('0.0.0.0', int(sys.argv[1])), backlog=100)
+def serve():
+    while True:
+        if sys.argv[2] == 'poll':
+            poll = select.poll()
+            poll.register(listener, select.POLLIN)
+            poll.poll()
+        elif sys.argv[2] == 'select':
+            select.select([listener], [], [])
+        link, _ = listener.accept()
+        file = link.makefile('rwb')
+        while command := file.readline():
+            file.write(b'+PONG\\r\\n')
+            file.flush()
+        link.close()
+for _ in range(2):
+    if os.fork() == 0:
+        serve()
+os.wait()
+";
+
+#[test]
+fn children_of_a_preforking_server_have_a_queue_each() {
+    for wait in ["accept", "poll", "select"] {
+        let two = Two::new();
+        let script = two.work.write("server.py", PREFORKING);
+        let server = Program::new("python3").arg(script).args(&["6379", wait]);
+        let server = two.start(server, "strict = true");
+        let children = || -> Vec<u32> {
+            two.server.processes().into_iter().filter(|&pid| pid != server.pid()).collect()
+        };
+        let accelerated = |pid: &u32| StackTcp::of(*pid).is_some_and(|stack| stack.get("polls") > 0);
+        wait_until(LIMIT, "two stacks", || children().iter().filter(|pid| accelerated(pid)).count() == 2);
+        std::thread::sleep(Duration::from_millis(200));
+        let sum = || -> u64 {
+            let stacks = children().into_iter().filter_map(StackTcp::of);
+            stacks.map(|stack| stack.get("bytes_received")).sum()
+        };
+        let (before, kernel) = (sum(), KernelTcp::of(&two.server));
+        two.ask(&["6379"]);
+        assert_eq!(sum() - before, REDIS_REQUESTS, "{wait}");
+        assert_eq!(KernelTcp::of(&two.server), kernel, "{wait}: the kernel handled segments");
+    }
+}
+
 #[test]
 fn a_program_that_finds_no_queue_says_so_and_takes_one_later() {
     let two = Two::new();

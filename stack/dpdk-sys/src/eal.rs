@@ -28,6 +28,20 @@ pub struct EalConfig {
     pub extra_args: Vec<String>,
 }
 
+impl EalConfig {
+    /// Whether DPDK's memory will be of hugepages, if it starts now.
+    pub fn takes_hugepages(&self) -> bool {
+        match self.hugepages {
+            Hugepages::Auto => free_hugepages_mb(Path::new(HUGEPAGES)) >= u64::from(self.memory_mb),
+            Hugepages::Never => false,
+            Hugepages::Only => true,
+        }
+    }
+}
+
+/// Where the kernel tells what hugepages there are.
+const HUGEPAGES: &str = "/sys/kernel/mm/hugepages";
+
 /// Whether DPDK's memory is made of hugepages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hugepages {
@@ -78,7 +92,7 @@ pub fn start(config: &EalConfig) -> Result<&'static Dpdk, StartError> {
 fn init(config: &EalConfig) -> Result<&'static Dpdk, StartError> {
     let dpdk = Dpdk::open()?;
     log_sink::install(dpdk);
-    let free_mb = free_hugepages_mb(Path::new("/sys/kernel/mm/hugepages"));
+    let free_mb = free_hugepages_mb(Path::new(HUGEPAGES));
     let enough = free_mb >= u64::from(config.memory_mb);
     let huge = match config.hugepages {
         Hugepages::Auto => enough,

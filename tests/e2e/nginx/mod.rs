@@ -69,6 +69,11 @@ fn two_workers_have_a_queue_each_with_reuseport() {
     static_files("80 reuseport", "sendfile off;");
 }
 
+#[test]
+fn files_are_sent_from_other_threads() {
+    static_files("80 reuseport", "aio threads; sendfile on; tcp_nopush on; output_buffers 1 64k;");
+}
+
 /// What clients saw that asked until they were told to stop.
 #[derive(Debug, Default)]
 struct Load {
@@ -122,8 +127,17 @@ fn wait_for_end(processes: &[u32]) {
 
 #[test]
 fn in_a_reload_new_workers_serve_from_the_kernel_until_the_old_ones_have_left_their_queues() {
+    reload("80");
+}
+
+#[test]
+fn a_reload_with_reuseport_is_no_different() {
+    reload("80 reuseport");
+}
+
+fn reload(listen: &str) {
     let site = Site::new(2);
-    site.write_conf("worker_processes 2;", "listen 80;");
+    site.write_conf("worker_processes 2;", &format!("listen {listen};"));
     let nginx = site.start("");
     let old = nginx.wait_accelerated(2);
     let body = pattern(100_000);

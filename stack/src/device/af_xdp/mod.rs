@@ -292,7 +292,7 @@ impl Plan {
         let buffer = u64::from((room + BUFFER_HEADERS).next_multiple_of(64) + size_of::<usize>() as u32);
         let limit = options.eal.memory_mb;
         let memory = u64::from(limit.saturating_sub(EAL_MEMORY_MB)) << 20;
-        let share = memory.min(privileged::lockable_memory()) / u64::from(take) / buffer;
+        let share = memory.min(privileged::lockable_memory(&options.eal)) / u64::from(take) / buffer;
         let ring = fitting_ring(share, options.ring_size.into());
         // What the rings can hold, and as much again for what is in sockets.
         let least = 2 * (FILL_RING + 2 * ring);

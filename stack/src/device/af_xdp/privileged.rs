@@ -4,6 +4,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::{fs, io, ptr};
 
+use dpdk_sys::eal::EalConfig;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::OpenError;
@@ -22,9 +23,10 @@ pub(super) fn steering(helper: &Helper, interface: &str) -> Result<Program, Open
 
 /// Packet memory, in bytes, that this process may lock, which AF_XDP does
 /// (getrlimit(2), `RLIMIT_MEMLOCK`); without an end under CAP_IPC_LOCK, its own or
-/// tpad's.
-pub(super) fn lockable_memory() -> u64 {
-    if privilege::helper().is_some() || may_lock_memory().unwrap_or(false) {
+/// tpad's, which can register all but hugepages: each of them is a file of its own.
+pub(super) fn lockable_memory(eal: &EalConfig) -> u64 {
+    let is_tpads = privilege::helper().is_some() && !eal.takes_hugepages();
+    if is_tpads || may_lock_memory().unwrap_or(false) {
         return u64::MAX;
     }
     let soft = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft);
@@ -122,6 +124,6 @@ mod tests {
     fn capabilities_are_told_apart() {
         // The tests run as root, or as somebody with a limit.
         assert!(may_lock_memory().is_some());
-        assert!(lockable_memory() > 0);
+        assert!(lockable_memory(&EalConfig::default()) > 0);
     }
 }
