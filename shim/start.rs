@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -120,6 +120,25 @@ impl Settings {
             Purpose::Connect(_) if self.is_strict() => Err(CANNOT_RUN),
             Purpose::Connect(_) | Purpose::Listen(_) => Ok(None),
         }
+    }
+
+    /// Connections cannot be accelerated here as long as other processes have receive
+    /// queues, where replies may come in. Said once: a proxy makes many.
+    ///
+    /// # Errors
+    ///
+    /// Under `strict`, `ENETUNREACH`.
+    pub fn decline_connections<T>(&self, remote: SocketAddr) -> Result<Option<T>, Errno> {
+        static SAID: AtomicBool = AtomicBool::new(false);
+        let purpose = Purpose::Connect(remote);
+        if self.is_strict() || !SAID.swap(true, Ordering::Relaxed) {
+            let why = "other processes have receive queues, where replies may come in";
+            return self.decline(purpose, why, Errno::ENETUNREACH).map(|()| None);
+        }
+        if let Some(stack) = Stack::get() {
+            stack.count_fallback(purpose);
+        }
+        Ok(None)
     }
 
     /// A socket that should be accelerated cannot be. Says so, and returns what

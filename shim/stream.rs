@@ -299,7 +299,7 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, ipv6: bool) -> Resul
         return decline("the device does not lead there", Errno::ENETUNREACH);
     }
     if !stack.loops(remote.ip()) && !stack.has_all_queues() {
-        return decline("another process may get the replies", Errno::ENETUNREACH);
+        return settings.decline_connections(remote);
     }
     let before = table::slot(fd);
     let socket_options = options::of_kernel_socket(fd, before);

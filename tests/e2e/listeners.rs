@@ -92,3 +92,36 @@ fn preloading_and_a_tpa_conf_are_all_that_redis_needs() {
 fn a_server_that_makes_itself_a_daemon_is_accelerated() {
     in_a_folder_with_tpa_conf(&["--daemonize", "yes"]);
 }
+
+/// Opens the listener that it then hands to another program by exec(2), as systemd
+/// does in socket activation; that one never calls listen(2).
+const ACTIVATED: &str = "
+import os, socket, sys
+if len(sys.argv) == 1:
+    listener = socket.create_server(('0.0.0.0', 6379))
+    listener.set_inheritable(True)
+    os.execvp('python3', ['python3', sys.argv[0], str(listener.fileno())])
+listener = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    link, _ = listener.accept()
+    while data := link.recv(65536):
+        link.sendall(data)
+    link.close()
+";
+
+#[test]
+fn a_listener_from_before_exec_is_accelerated() {
+    let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
+    let work = Work::new();
+    let config = work.write("tpa.conf", "listen = [6379]\nstrict = true\ndevice = 'af_xdp:eth0'\n");
+    let script = work.write("server.py", ACTIVATED);
+    let process = Program::new("python3").arg(script).accelerated(&config).spawn(&server, &work);
+    let polls = |stack: StackTcp| stack.get("polls") > stack.get("control_polls");
+    wait_until(LIMIT, "the stack", || StackTcp::of(process.pid()).is_some_and(polls));
+    let kernel = KernelTcp::of(&server);
+    let ask = "import socket\nlink = socket.create_connection(('10.77.0.1', 6379), timeout=20)\n\
+               for _ in range(100):\n    link.sendall(b'x' * 100)\n    assert link.recv(100, socket.MSG_WAITALL) == b'x' * 100\n";
+    Program::new("python3").args(&["-c", ask]).run(&client, &work, LIMIT).good();
+    assert_eq!(StackTcp::of(process.pid()).expect("the stack").get("bytes_received"), 10_000);
+    assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
+}

@@ -249,15 +249,16 @@ fn tls_goes_through_the_stack() {
     Program::new("sh").args(&["-c", make]).run(&site.server, &site.work, LIMIT).good();
     let folder = site.work.path().display();
     let keys = format!("ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;");
-    site.write_conf("worker_processes 2;", &format!("listen 443 ssl; {keys}"));
+    site.write_conf("worker_processes 2;", &format!("listen 443 ssl http2; {keys}"));
     let nginx = site.start("");
     let workers = nginx.wait_accelerated(2);
     let (before, kernel) = (nginx.sent_by(&workers), KernelTcp::of(&site.server));
     for number in 0..8 {
         let (name, out) = if number == 7 { ("large", LARGE) } else { ("small", SMALL) };
         let address = format!("https://{}/{name}", ADDRESS.ip());
+        let version = if number % 2 == 0 { "--http1.1" } else { "--http2" };
         Program::new("curl")
-            .args(&["-sS", "--insecure", "-o", "got", &address])
+            .args(&["-sS", "--insecure", version, "-o", "got", &address])
             .run(&site.client, &site.work, LIMIT)
             .good();
         assert!(std::fs::read(site.work.path().join("got")).expect("a file") == pattern(out));
@@ -266,6 +267,22 @@ fn tls_goes_through_the_stack() {
     let sent: u64 = nginx.sent_by(&workers).iter().zip(&before).map(|(after, before)| after - before).sum();
     let payload = (LARGE + 7 * SMALL) as u64;
     assert!((payload..payload + payload / 20).contains(&sent), "{sent} bytes for {payload}");
+}
+
+#[test]
+fn a_proxy_without_all_queues_connects_through_the_kernel_and_says_so_once() {
+    let site = Site::new(2);
+    let upstream = site.start_upstream();
+    upstream.wait_accelerated(1);
+    site.write_conf("worker_processes 2;", "listen 80; location / { proxy_pass http://10.77.0.2:9000; }");
+    let nginx = site.start("strict = false\nconnect = ['10.77.0.2:9000']");
+    let workers = nginx.wait_accelerated(2);
+    let before = nginx.sent_by(&workers);
+    let (_, received) = site.client.within(fetch);
+    let sent: u64 = nginx.sent_by(&workers).iter().zip(&before).map(|(after, before)| after - before).sum();
+    assert_eq!(sent, received, "the clients' side is the stack's");
+    let log = site.log();
+    assert_eq!(log.matches("10.77.0.2:9000 stays with the kernel").count(), 2, "one line for each worker");
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Site {
     }
 
     fn start_in(&self, namespace: &Namespace, name: &str, further: &str) -> Nginx<'_> {
-        let config = format!("strict = true\nlisten = [80, 443, 9000]\ndevice = 'af_xdp:eth0'\n{further}\n");
+        let strict = if further.contains("strict") { "" } else { "strict = true" };
+        let config = format!("{strict}\nlisten = [80, 443, 9000]\ndevice = 'af_xdp:eth0'\n{further}\n");
         let config = self.work.write(&format!("{name}.tpa.conf"), config);
         let master = Program::new("/usr/sbin/nginx")
             .arg("-c")
