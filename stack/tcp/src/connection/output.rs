@@ -141,8 +141,23 @@ impl<B: Payload> Connection<B> {
         Some(segment.with_payload((&[], &[])))
     }
 
+    /// Whether a look at what there is to send is in vain: what it is most often,
+    /// since it is asked for after each segment and each call.
+    #[inline]
+    fn is_silent(&self) -> bool {
+        self.pending.is_empty()
+            && self.reset_reply.is_none()
+            && self.unsent() == 0
+            && !self.fin_due()
+            && !self.flight.has_unsent_loss()
+    }
+
     #[inline]
     fn plan(&self, max_payload: u32) -> Option<Plan> {
+        if self.is_silent() { None } else { self.plan_something(max_payload) }
+    }
+
+    fn plan_something(&self, max_payload: u32) -> Option<Plan> {
         if self.pending.contains(Pending::RST) {
             return Some(Plan::Reset);
         }
@@ -172,7 +187,11 @@ impl<B: Payload> Connection<B> {
     /// What was lost goes first, as far as the congestion window lets it.
     #[inline]
     fn plan_again(&self, max_payload: u32) -> Option<Data> {
-        if !self.flight.has_unsent_loss() || self.recovery.frto == Frto::Deciding {
+        if self.flight.has_unsent_loss() { self.plan_lost(max_payload) } else { None }
+    }
+
+    fn plan_lost(&self, max_payload: u32) -> Option<Data> {
+        if self.recovery.frto == Frto::Deciding {
             return None;
         }
         let most = self.segment_payload(self.options_len()).min(max_payload);
@@ -547,7 +566,8 @@ impl<B: Payload> Connection<B> {
     /// the newest first (RFC 2018 4).
     #[inline]
     fn sack_blocks(&self) -> SackBlocks {
-        if !self.flags.contains(Flags::SACK) {
+        let nothing = self.reassembly.is_none() && self.rcv.duplicate.is_none();
+        if nothing || !self.flags.contains(Flags::SACK) {
             return SackBlocks::new();
         }
         let waiting = self.reassembly.iter().flat_map(|waiting| waiting.blocks()).copied();
