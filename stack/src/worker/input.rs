@@ -169,7 +169,7 @@ impl Core {
         if stream.owner != Owner::Nobody || stream.dirty {
             return;
         }
-        if stream.connection.state() == State::TimeWait {
+        if matches!(stream.connection.state(), State::TimeWait | State::FinWait2) {
             return self.lay_to_rest(index);
         }
         if !stream.connection.is_closed() {

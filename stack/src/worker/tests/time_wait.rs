@@ -45,6 +45,58 @@ fn rest(bench: &mut Bench, listener: Handle, port: u16) -> SeqNum {
     next + 1
 }
 
+/// Opens a connection and closes it from this end; the peer takes the FIN and
+/// sends none of its own yet. Returns the next number that the worker would send.
+fn await_fin(bench: &mut Bench, listener: Handle) -> SeqNum {
+    let syn_ack = only(bench.send_from(CLIENT, &plain_syn(IRS)));
+    let next = syn_ack.tcp().seq + 1;
+    bench.send(&segment(ACK, IRS + 1, next, b""));
+    let stream = bench.server.lock().accept(listener).unwrap();
+    bench.server.lock().close(stream);
+    assert!(only(bench.run()).tcp().flags.contains(TcpFlags::FIN));
+    assert!(bench.send(&segment(ACK, IRS + 1, next + 1, b"")).is_empty());
+    next + 1
+}
+
+#[test]
+fn an_orphan_that_waits_for_the_peers_fin_is_no_socket_any_more() {
+    let (mut bench, listener) = listening();
+    let next = await_fin(&mut bench, listener);
+    {
+        let server = bench.server.lock();
+        assert_eq!((server.sockets.len(), server.flows.len(), server.time_wait.len()), (1, 0, 1));
+    }
+    bench.pass(50_000);
+    let last = bench.ask(&segment(FIN_ACK, IRS + 1, next, b""));
+    assert_eq!((last.tcp().flags, last.tcp().ack), (ACK, IRS + 2));
+    bench.pass(50_000);
+    assert_eq!(resting(&bench), 1, "TIME-WAIT begins with the FIN");
+    bench.pass(11_000);
+    assert_eq!(resting(&bench), 0);
+}
+
+#[test]
+fn an_orphan_waits_for_the_fin_no_longer_than_a_minute() {
+    let (mut bench, listener) = listening();
+    await_fin(&mut bench, listener);
+    bench.pass(59_000);
+    assert_eq!(resting(&bench), 1);
+    bench.pass(1500);
+    assert_eq!(resting(&bench), 0);
+}
+
+#[test]
+fn data_or_a_reset_ends_an_orphan_that_waits_for_the_fin() {
+    let (mut bench, listener) = listening();
+    let next = await_fin(&mut bench, listener);
+    let reset = bench.ask(&segment(ACK, IRS + 1, next, b"x"));
+    assert!(reset.tcp().flags.contains(TcpFlags::RST));
+    assert_eq!(resting(&bench), 0);
+    await_fin(&mut bench, listener);
+    assert!(bench.send(&segment(TcpFlags::RST, IRS + 1, SeqNum(0), b"")).is_empty());
+    assert_eq!(resting(&bench), 0);
+}
+
 fn resting(bench: &Bench) -> usize {
     bench.server.lock().time_wait.len()
 }

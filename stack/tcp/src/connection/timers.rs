@@ -185,6 +185,11 @@ impl Timers {
         self.idle = Instant::FAR;
     }
 
+    /// When TIME-WAIT, or an orphan's FIN-WAIT-2, is over.
+    pub(super) fn linger(&self) -> Instant {
+        self.linger
+    }
+
     pub(super) fn start_linger(&mut self, deadline: Instant) {
         self.linger = deadline;
     }

@@ -36,8 +36,8 @@ use crate::{
 };
 
 /// Initial sequence numbers that make the first bytes cross the wrap.
-const OURS: SeqNum = SeqNum(u32::MAX - 700);
-const THEIRS: SeqNum = SeqNum(u32::MAX - 300);
+pub const OURS: SeqNum = SeqNum(u32::MAX - 700);
+pub const THEIRS: SeqNum = SeqNum(u32::MAX - 300);
 
 /// Our segment size in all scripts.
 pub const MSS: u16 = 1000;
@@ -47,7 +47,7 @@ pub const MSS: u16 = 1000;
 pub const FIRST_TIMEOUT: f64 = 200.001;
 
 /// Virtual time zero, away from the origin of the clock.
-const START: u64 = 5_000_000;
+pub const START: u64 = 5_000_000;
 
 /// How exactly a segment must keep its time.
 const TOLERANCE: Duration = Duration::from_micros(900);

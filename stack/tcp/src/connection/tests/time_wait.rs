@@ -1,7 +1,10 @@
 //! TIME-WAIT: RFC 9293 3.6.1, RFC 1337, RFC 6191.
 
-use super::script::{Script, bare, in_state, play};
-use crate::{Config, Duration, State};
+use std::sync::Arc;
+
+use super::script::{OURS, START, Script, THEIRS, bare, in_state, play};
+use crate::wire::{Ecn, TcpFlags, TcpOptions, TcpRepr};
+use crate::{Chunk, Config, Duration, Instant, State, TimeWait};
 
 fn time_wait(text: &str) -> Script {
     in_state(State::TimeWait, text)
@@ -112,4 +115,64 @@ fn a_program_that_still_holds_it_reads_the_end() {
 fn an_abort_ends_it_without_a_word() {
     // RFC 9293 3.10.5.
     time_wait("10 abort\n. closed");
+}
+
+/// What the peer may send to a connection in FIN-WAIT-2 whose program is gone.
+fn segments() -> Vec<TcpRepr> {
+    let plain = TcpRepr {
+        src_port: 2,
+        dst_port: 1,
+        seq: THEIRS + 1,
+        ack: OURS + 2,
+        flags: TcpFlags::ACK,
+        window: 1000,
+        urgent: 0,
+        options: TcpOptions::default(),
+        payload_len: 0,
+        ecn: Ecn::NotEct,
+    };
+    let with = |flags, seq: u32| TcpRepr { flags, seq: THEIRS + seq, ..plain.clone() };
+    let data = |seq: u32, payload_len| TcpRepr { payload_len, ..with(TcpFlags::ACK, seq) };
+    vec![
+        with(TcpFlags::ACK, 1),
+        with(TcpFlags::ACK | TcpFlags::FIN, 1),
+        with(TcpFlags::ACK | TcpFlags::FIN, 50),
+        with(TcpFlags::ACK, 100_000),
+        TcpRepr { ack: OURS + 500, ..plain.clone() },
+        data(1, 10),
+        data(20, 10),
+        data(0u32.wrapping_sub(9), 10),
+        with(TcpFlags::RST, 1),
+        with(TcpFlags::RST, 5),
+        with(TcpFlags::SYN, 500),
+        with(TcpFlags::SYN | TcpFlags::ACK, 0),
+    ]
+}
+
+#[test]
+fn an_orphan_in_fin_wait_2_that_was_put_away_answers_as_before() {
+    for segment in segments() {
+        let mut whole = in_state(State::FinWait2, "0 close").connection.expect("it is there");
+        let small = TimeWait::of(&whole).expect("nothing is left to say");
+        let minute = Instant::from_micros(START) + Duration::from_secs(60);
+        assert_eq!((small.state(), small.deadline()), (State::FinWait2, minute));
+        let chunk = || {
+            let buf = vec![7; segment.payload_len];
+            (!buf.is_empty()).then(|| Chunk { range: 0..buf.len(), buf })
+        };
+        let (config, now) = (Arc::new(bare()), Instant::from_micros(START) + Duration::from_secs(1));
+        let (rest, answer) = small.on_segment(&config, &segment, chunk(), now);
+        whole.on_segment(&segment, chunk(), now);
+        assert_eq!(format!("{answer:?}"), format!("{:?}", whole.poll_transmit(now, 1000)), "{segment:?}");
+        assert_eq!(rest.map_or(State::Closed, |rest| rest.state()), whole.state(), "{segment:?}");
+    }
+}
+
+#[test]
+fn what_a_program_holds_or_has_to_say_is_not_put_away() {
+    let put_away = |state, text| TimeWait::of(&in_state(state, text).connection.expect("open")).is_some();
+    assert!(!put_away(State::FinWait2, ""));
+    assert!(!put_away(State::FinWait1, "0 close"));
+    assert!(!put_away(State::Established, ""));
+    assert!(put_away(State::TimeWait, ""));
 }
