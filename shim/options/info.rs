@@ -84,7 +84,7 @@ fn put_path(info: &Info, headers: u32, now: Instant, out: &mut Writer) {
         0, // tcpi_last_ack_sent: "not remembered, sorry"
         ago(info.last_data_received),
         ago(info.last_received),
-        info.snd_mss + info.timestamps_len() + headers,
+        info.path_mss + headers,
         info.window_clamp,
         micros(info.rtt),
         micros(info.rttvar),
@@ -249,6 +249,7 @@ mod tests {
             timestamps: true,
             sack: true,
             snd_mss: 1448,
+            path_mss: 1460,
             rcv_mss: 1300,
             cwnd: 14_480,
             ssthresh: u32::MAX,

@@ -175,6 +175,8 @@ pub fn get(stream: Stream, level: i32, name: i32, out: &mut Output<'_>) -> Resul
         _ if carried::is_carried(stream, level, name) => carried::get(stream, level, name, out),
         libc::SOL_SOCKET => get_socket(stream, name, out),
         libc::IPPROTO_TCP => get_tcp(stream, name, out),
+        libc::IPPROTO_IP if name == libc::IP_MTU => out.int(path_mtu(stream)?),
+        libc::IPPROTO_IPV6 if name == libc::IPV6_MTU => out.int(path_mtu(stream)?),
         _ => Err(names::unknown(level, name)),
     }?;
     Ok(0)
@@ -258,8 +260,17 @@ fn get_tcp(stream: Stream, name: i32, out: &mut Output<'_>) -> Result<(), Errno>
 }
 
 fn tcp_info(stream: Stream) -> Result<impl std::ops::Deref<Target = [u8]>, Errno> {
-    let headers = if stream.local_address()?.is_ipv6() { 40 + 20 } else { 20 + 20 };
-    Ok(info::tcp_info(&info(stream)?, headers, tpa_stack::now()))
+    Ok(info::tcp_info(&info(stream)?, headers(stream)?, tpa_stack::now()))
+}
+
+/// `IP_MTU` (ip(7)) and `IPV6_MTU` (ipv6(7)) of a connection: the path's.
+fn path_mtu(stream: Stream) -> Result<i32, Errno> {
+    Ok((info(stream)?.path_mss + headers(stream)?) as i32)
+}
+
+/// Bytes of the IP and TCP headers.
+fn headers(stream: Stream) -> Result<u32, Errno> {
+    Ok(if stream.local_address()?.is_ipv6() { 40 + 20 } else { 20 + 20 })
 }
 
 fn seconds(time: tpa_tcp::Duration) -> i32 {

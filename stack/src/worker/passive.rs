@@ -85,16 +85,16 @@ impl Core {
             // Say nothing: the peer tries again.
             return self.counters.listen_overflows.add(1);
         }
-        let rcvbuf = listener.options.rcvbuf;
         if full {
             return self.send_cookie(index, frame, key);
         }
-        let congestion = listener.options.congestion;
+        let options = listener.options.clone();
         (listener.half_open, listener.young) = (listener.half_open + 1, listener.young + 1);
         let mut params = self.params(key);
         params.isn = isn.unwrap_or(params.isn);
-        let mut request = Request::new(params, rcvbuf, &frame.tcp);
-        if let Some(algorithm) = congestion {
+        params.mss = options.limit_mss(params.mss);
+        let mut request = Request::new(params, options.rcvbuf, &frame.tcp);
+        if let Some(algorithm) = options.congestion {
             request.set_congestion(algorithm);
         }
         let syn_ack = request.syn_ack(&self.tcp, self.now);
@@ -123,13 +123,14 @@ impl Core {
     /// The SYN queue is full: the SYN-ACK itself remembers the request.
     fn send_cookie(&mut self, index: u32, frame: &TcpFrame, key: FlowKey) {
         let now = self.now;
-        let params = self.params(key);
+        let mut params = self.params(key);
         let Some(Socket::Listener(listener)) = self.sockets.at(index) else { return };
         if listener.cookie_sent_at.is_none() {
             log::warn!("many half-open connections on {}: sending SYN cookies", listener.local);
         }
         listener.cookie_sent_at = Some(now);
         let rcvbuf = listener.options.rcvbuf;
+        params.mss = listener.options.limit_mss(params.mss);
         let syn_ack = self.cookies.answer(&self.tcp, params, rcvbuf, &key, &frame.tcp, now);
         self.counters.syn_cookies_sent.add(1);
         self.reply(key, frame.src_mac, syn_ack);
@@ -144,12 +145,16 @@ impl Core {
         if listener.cookie_sent_at.is_none_or(|at| now - at > COOKIE_LIFETIME) {
             return self.send_reset(frame);
         }
-        let (rcvbuf, full) = (listener.options.rcvbuf, listener.accept_queue_is_full());
-        let params = self.params(key);
-        let Some(mut request) = self.cookies.redeem(params, rcvbuf, &key, &frame.tcp, now) else {
+        let (options, full) = (listener.options.clone(), listener.accept_queue_is_full());
+        let mut params = self.params(key);
+        params.mss = options.limit_mss(params.mss);
+        let Some(mut request) = self.cookies.redeem(params, options.rcvbuf, &key, &frame.tcp, now) else {
             self.counters.syn_cookies_failed.add(1);
             return self.send_reset(frame);
         };
+        if let Some(algorithm) = options.congestion {
+            request.set_congestion(algorithm);
+        }
         if full {
             return self.counters.listen_overflows.add(1);
         }

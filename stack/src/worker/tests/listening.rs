@@ -337,6 +337,24 @@ fn the_receive_buffer_of_the_listener_shows_in_the_syn_ack() {
 }
 
 #[test]
+fn the_segment_size_of_the_listener_holds_for_what_it_accepts() {
+    // TCP_MAXSEG, with a place in the SYN queue and with a cookie.
+    let mut bench = Bench::new();
+    let options = SocketOptions { maxseg: 700, ..SocketOptions::default() };
+    let listener = bench.server.lock().listen(SERVER, 0, options).unwrap();
+    let waiting = bench.ask(&syn());
+    let cookie = only(bench.send_from(peer(1), &syn()));
+    assert_eq!(bench.server.lock().counters.syn_cookies_sent.get(), 1);
+    for (from, syn_ack) in [(peer(1), cookie), (CLIENT, waiting)] {
+        assert_eq!(syn_ack.tcp().options.mss, Some(700));
+        bench.send_from(from, &last_ack(&syn_ack, b""));
+        let mut server = bench.server.lock();
+        let accepted = server.accept(listener).unwrap();
+        assert_eq!(server.info(accepted).unwrap().snd_mss, 700 - 12);
+    }
+}
+
+#[test]
 fn initial_numbers_and_timestamps_tell_nothing_of_other_flows() {
     let (mut bench, _) = listening(100);
     let syn_acks: Vec<Received> = (0..20).map(|n| only(bench.send_from(peer(n), &syn()))).collect();

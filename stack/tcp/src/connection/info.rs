@@ -169,13 +169,6 @@ pub struct Info {
     pub send_queued: u32,
 }
 
-impl Info {
-    /// Bytes of options that every segment carries.
-    pub fn timestamps_len(&self) -> u32 {
-        if self.timestamps { 12 } else { 0 }
-    }
-}
-
 impl<B: Payload> Connection<B> {
     fn loss_state(&self) -> LossState {
         match self.recovery.phase {

@@ -158,7 +158,7 @@ fn an_orphan_in_fin_wait_2_that_was_put_away_answers_as_before() {
         assert_eq!((small.state(), small.deadline()), (State::FinWait2, minute));
         let chunk = || {
             let buf = vec![7; segment.payload_len];
-            (!buf.is_empty()).then(|| Chunk { range: 0..buf.len(), buf })
+            (!buf.is_empty()).then_some(Chunk { range: 0..buf.len(), buf })
         };
         let (config, now) = (Arc::new(bare()), Instant::from_micros(START) + Duration::from_secs(1));
         let (rest, answer) = small.on_segment(&config, &segment, chunk(), now);
