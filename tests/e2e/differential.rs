@@ -36,6 +36,8 @@ fn compiled(work: &Work) -> PathBuf {
 /// What the script prints over a veth pair, its peer on the kernel at the other end.
 fn over_a_device(script: &Path, work: &Work, config: Option<&Path>) -> Vec<String> {
     let (own, peer) = Namespace::pair("10.77.0.1", "10.77.0.2");
+    own.add_ipv6("eth0", "fd77::1");
+    peer.add_ipv6("eth0", "fd77::2");
     run(script, work, config, &own, &["10.77.0.1", "10.77.0.2", peer.name()])
 }
 

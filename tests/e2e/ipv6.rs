@@ -11,17 +11,11 @@ const SERVER: &str = "fd77::1";
 const CLIENT: &str = "fd77::2";
 const LOAD: [&str; 7] = ["-t", "set,get", "-c", "20", "-n", "20000", "--csv"];
 
-/// Gives an interface an IPv6 address. (The harness's namespaces have none.)
-fn add_address(namespace: &Namespace, interface: &str, address: &str) {
-    namespace.run(&["sysctl", "-q", "-w", &format!("net.ipv6.conf.{interface}.disable_ipv6=0")]);
-    namespace.run(&["ip", "address", "add", &format!("{address}/64"), "dev", interface, "nodad"]);
-}
-
 #[test]
 fn redis_serves_ipv6_and_ipv4_over_one_device() {
     let stage = Stage::new(Device::AfXdp);
-    add_address(&stage.server, "eth0", SERVER);
-    add_address(&stage.client, "eth0", CLIENT);
+    stage.server.add_ipv6("eth0", SERVER);
+    stage.client.add_ipv6("eth0", CLIENT);
     let redis = stage.redis(&["--bind", "0.0.0.0", "-::*"]);
     let load = |host| Program::new("redis-benchmark").args(&["-h", host]).args(&LOAD);
     for host in [SERVER, stage.host()] {
@@ -35,6 +29,26 @@ fn redis_serves_ipv6_and_ipv4_over_one_device() {
     assert_eq!(ping.run(&stage.server, &stage.work, LIMIT).good().trim(), "PONG", "loopback is the kernel's");
     let stack = redis.stack();
     assert_eq!((stack.get("resets_sent"), stack.get("tx_retransmits")), (0, 0));
+}
+
+#[test]
+fn connections_go_out_over_ipv6_and_the_kernel_finds_the_neighbour() {
+    let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
+    server.add_ipv6("eth0", SERVER);
+    client.add_ipv6("eth0", CLIENT);
+    let work = Work::new();
+    let config = work.write(
+        "tpa.conf",
+        format!("strict = true\nconnect = ['[fd77::/64]:{PORT}']\ndevice = 'af_xdp:eth0'\n"),
+    );
+    let redis = Program::new("redis-server")
+        .args(&["--bind", "::", "--port", &PORT.to_string(), "--protected-mode", "no", "--save", ""])
+        .spawn(&server, &work);
+    wait_until(LIMIT, "redis to come up", || redis.stdout().contains("Ready to accept"));
+    let before = KernelTcp::of(&client);
+    let load = Program::new("redis-benchmark").args(&["-h", SERVER]).args(&LOAD).accelerated(&config);
+    load.run(&client, &work, LIMIT).good();
+    assert_eq!(KernelTcp::of(&client), before, "the client's kernel handled no segment");
 }
 
 /// A configuration of one end of a memif that has IPv6 alone.
@@ -92,8 +106,8 @@ for _ in range(2):
 /// What the server prints, and the bytes that its stack received.
 fn dual_stack(work: &Work, config: Option<&Path>) -> (String, Option<u64>) {
     let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
-    add_address(&server, "eth0", SERVER);
-    add_address(&client, "eth0", CLIENT);
+    server.add_ipv6("eth0", SERVER);
+    client.add_ipv6("eth0", CLIENT);
     let script = work.write("server.py", DUAL_STACK_SERVER);
     let program = Program::new("python3").arg(script);
     let program = match config {
@@ -135,8 +149,8 @@ fn a_socket_for_both_families_looks_like_the_kernels() {
 fn a_router_that_takes_less_is_heard_over_both_families() {
     let stage = Stage::new(Device::AfXdp);
     let (server, router, client) = (&stage.server, &stage.client, Namespace::new("c"));
-    add_address(server, "eth0", SERVER);
-    add_address(router, "eth0", CLIENT);
+    server.add_ipv6("eth0", SERVER);
+    router.add_ipv6("eth0", CLIENT);
     router.run(&[
         "ip",
         "link",
@@ -153,7 +167,7 @@ fn a_router_that_takes_less_is_heard_over_both_families() {
     for (namespace, interface, v4, v6) in
         [(router, "eth1", "10.78.0.2/24", "fd78::2"), (&client, "eth0", "10.78.0.3/24", "fd78::3")]
     {
-        add_address(namespace, interface, v6);
+        namespace.add_ipv6(interface, v6);
         namespace.run(&["ip", "address", "add", v4, "dev", interface]);
         namespace.run(&["ip", "link", "set", interface, "up"]);
     }

@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_on_all_addresses_is_on_those_of_its_family_alone() {
+        let six = IpAddress::from_v6("fd00::1".parse().unwrap());
+        let mut wanted = Wanted::new(vec![ONE, six]);
+        wanted.add_listener(IpAddress::V4_UNSPECIFIED, 80);
+        wanted.add_listener(IpAddress::V6_UNSPECIFIED, 81);
+        let listeners: Vec<_> = wanted.listeners().into_keys().collect();
+        assert_eq!(listeners, [(ONE, 80), (six, 81)]);
+    }
+
+    #[test]
     fn a_listener_on_one_address_overrides_one_on_all() {
         let mut wanted = Wanted::new(vec![ONE, TWO]);
         wanted.add_listener(TWO, 80);

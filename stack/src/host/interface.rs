@@ -127,8 +127,9 @@ fn addresses() -> Result<Vec<(u32, IpAddress, u8)>, HostError> {
             .dump(decode_address)
     };
     let mut addresses = of_family(AddressFamily::Inet)?;
-    addresses.extend(of_family(AddressFamily::Inet6)?);
-    addresses.retain(|(_, address, _)| !address.needs_scope());
+    // A kernel without IPv6 answers with the addresses of all families.
+    let v6 = of_family(AddressFamily::Inet6)?.into_iter().filter(|(_, address, _)| !address.is_v4());
+    addresses.extend(v6.filter(|(_, address, _)| !address.needs_scope()));
     Ok(addresses)
 }
 

@@ -185,7 +185,8 @@ static const struct {
 } others[] = {{"unconnected", unconnected},
               {"connecting", connecting},
               {"listeners", listeners},
-              {"inherited_options", inherited_options}};
+              {"inherited_options", inherited_options},
+              {"ipv6", ipv6}};
 
 void start_peer(const char *namespace, const char *self);
 int run_peer(int control);

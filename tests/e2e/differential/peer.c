@@ -5,7 +5,7 @@
 
 #include <sched.h>
 
-enum operation { LISTEN, CONNECT, ACCEPT, FLUSH, SEND, SEND_TEXT, URGENT, RECEIVE, TAKE, DRAIN, SHUTDOWN, CLOSE, RESET, RCVBUF };
+enum operation { LISTEN, CONNECT, LISTEN6, CONNECT6, ACCEPT, FLUSH, SEND, SEND_TEXT, URGENT, RECEIVE, TAKE, DRAIN, SHUTDOWN, CLOSE, RESET, RCVBUF };
 
 struct request {
     enum operation operation;
@@ -77,6 +77,8 @@ static long ask(struct request request) {
 
 long peer_listen(int slot, int port) { return ask((struct request){LISTEN, slot, port, 0, ""}); }
 long peer_connect(int slot, int port) { return ask((struct request){CONNECT, slot, port, 0, ""}); }
+long peer_listen6(int slot, int port) { return ask((struct request){LISTEN6, slot, port, 0, ""}); }
+long peer_connect6(int slot, int port) { return ask((struct request){CONNECT6, slot, port, 0, ""}); }
 long peer_accept(int from, int slot) { return ask((struct request){ACCEPT, slot, from, 0, ""}); }
 long peer_flush(int slot) { return ask((struct request){FLUSH, slot, 0, 0, ""}); }
 long peer_send(int slot, long bytes) { return ask((struct request){SEND, slot, bytes, 0, ""}); }
@@ -152,6 +154,7 @@ static int patient(int fd) {
 static long serve(int *slots, const struct request *request) {
     int *slot = &slots[request->slot], on = 1;
     struct sockaddr_in address = at(own_ip, (int)request->number);
+    struct sockaddr_in6 own6 = at6(OWN6, (int)request->number), any6 = at6("::", (int)request->number);
     static char buffer[65536];
     switch (request->operation) {
     case LISTEN:
@@ -164,6 +167,14 @@ static long serve(int *slots, const struct request *request) {
     case CONNECT:
         *slot = patient(socket(AF_INET, SOCK_STREAM, 0));
         return outcome(connect(*slot, (struct sockaddr *)&address, sizeof address));
+    case LISTEN6:
+        *slot = socket(AF_INET6, SOCK_STREAM, 0);
+        if (bind(*slot, (struct sockaddr *)&any6, sizeof any6))
+            return -errno;
+        return outcome(listen(*slot, 64));
+    case CONNECT6:
+        *slot = patient(socket(AF_INET6, SOCK_STREAM, 0));
+        return outcome(connect(*slot, (struct sockaddr *)&own6, sizeof own6));
     case ACCEPT:
         *slot = patient(accept(slots[request->number], NULL, NULL));
         return *slot < 0 ? -errno : 0;

@@ -98,12 +98,19 @@ int taken_signals(void);
 // The script's own address and its peer's.
 extern struct in_addr own_ip, peer_ip;
 struct sockaddr_in at(struct in_addr ip, int port);
+// The same over IPv6.
+#define OWN6 "fd77::1"
+#define PEER6 "fd77::2"
+struct sockaddr_in6 at6(const char *ip, int port);
 
 // What the peer does. Every function
 // returns when it is done: its value, or a negative errno. A slot is a small
 // number by which the peer keeps a socket.
 long peer_listen(int slot, int port);
 long peer_connect(int slot, int port);
+// The same over IPv6.
+long peer_listen6(int slot, int port);
+long peer_connect6(int slot, int port);
 long peer_accept(int listener, int slot);
 // Throws away what waits to be accepted.
 long peer_flush(int listener);
@@ -148,6 +155,7 @@ void descriptors(enum kind kind);
 void files(enum kind kind);
 void options(enum kind kind);
 void inherited_options(void);
+void ipv6(void);
 void states(enum kind kind);
 void connecting(void);
 void event_sets(enum kind kind);

@@ -22,7 +22,7 @@ impl Namespace {
             std::env::var("TPA_TEST_PREFIX").unwrap_or_else(|_| format!("tpa-{}", std::process::id()));
         let namespace = Self { name: format!("{prefix}-{}-{role}", unique()) };
         ip(&["netns", "add", &namespace.name]);
-        // No IPv6: its neighbour discovery would stir the counters.
+        // No IPv6 unless it is asked for: its neighbour discovery would stir the counters.
         namespace.run(&["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"]);
         namespace.run(&["ip", "link", "set", "lo", "up"]);
         namespace
@@ -52,6 +52,12 @@ impl Namespace {
             namespace.run(&["ip", "link", "set", "eth0", "up"]);
         }
         (left, right)
+    }
+
+    /// Gives an interface an address in an IPv6 /64.
+    pub fn add_ipv6(&self, interface: &str, address: &str) {
+        self.run(&["sysctl", "-q", "-w", &format!("net.ipv6.conf.{interface}.disable_ipv6=0")]);
+        self.run(&["ip", "address", "add", &format!("{address}/64"), "dev", interface, "nodad"]);
     }
 
     /// The name under which `ip netns` knows it.
