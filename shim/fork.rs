@@ -11,12 +11,12 @@ use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{MutexGuard, Once};
 
-use tpa_stack::Stack;
+use tpa_stack::{decisions, Stack};
 
 use crate::boundary::shield;
 use crate::table::{self, Owner, Slot};
 use crate::watches::{self, Watches};
-use crate::{start, stdio};
+use crate::{reserve, start, stdio};
 
 /// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
@@ -32,6 +32,7 @@ static ENDED: AtomicBool = AtomicBool::new(false);
 /// What is held while the process forks, so that the child finds it whole.
 struct Held {
     _starting: MutexGuard<'static, ()>,
+    _changing: MutexGuard<'static, ()>,
     _watches: MutexGuard<'static, Watches>,
 }
 
@@ -69,7 +70,8 @@ extern "C" fn prepare() {
         return;
     }
     shield(|| {
-        let held = Held { _starting: start::lock_start(), _watches: watches::lock() };
+        let held =
+            Held { _starting: start::lock_start(), _changing: reserve::lock(), _watches: watches::lock() };
         // SAFETY: the locks inside `held` are ours.
         unsafe { *HELD.0.get() = Some(held) };
     });
@@ -164,6 +166,7 @@ extern "C" fn at_exit() {
         stdio::flush();
     }
     end_stack();
+    decisions::remove();
 }
 
 /// Orderly end of the stack before the process goes. Does nothing in children.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use tpa_stack::config::Reason;
 use tpa_stack::{Purpose, Stack};
 
 use crate::start::{self, Settings};
@@ -126,7 +127,8 @@ pub fn promote_all(chosen: impl Fn(RawFd) -> bool) -> Result<(), Errno> {
             None => settle(first, table::slot(first), Slot::KERNEL),
         }
     };
-    let stack = start::stack(Purpose::Listen(local))?;
+    let without = |local| settings.settle(Purpose::Listen(local), start::why_none());
+    let stack = start::stack(Purpose::Listen(local)).inspect_err(|_| without(local))?;
     if stack.is_none() && start::time_to_retry().is_some() {
         return Ok(());
     }
@@ -136,7 +138,10 @@ pub fn promote_all(chosen: impl Fn(RawFd) -> bool) -> Result<(), Errno> {
         let slot = table::slot(fd);
         let moved = match stack {
             Some(stack) => promote(fd, stack, settings),
-            None => Ok(Slot::KERNEL),
+            None => {
+                address::of_listener(fd).into_iter().for_each(without);
+                Ok(Slot::KERNEL)
+            }
         };
         let new = moved.unwrap_or_else(|errno| {
             result = Err(errno);
@@ -152,16 +157,16 @@ fn promote(fd: RawFd, stack: &Stack, settings: &Settings) -> Result<Slot, Errno>
     let Owner::Pending { backlog } = table::slot(fd).owner() else { return Ok(Slot::KERNEL) };
     let Some(local) = address::of_listener(fd) else { return Ok(Slot::KERNEL) };
     let decline =
-        |why: &str, errno| settings.decline(Purpose::Listen(local), why, errno).map(|()| Slot::KERNEL);
+        |reason, errno| settings.decline(Purpose::Listen(local), reason, errno).map(|()| Slot::KERNEL);
     if !stack.serves(local.ip()) {
-        return decline("the device does not have this address", Errno::EADDRNOTAVAIL);
+        return decline(Reason::NotOwnAddress, Errno::EADDRNOTAVAIL);
     }
     match listen(fd, stack, local, backlog) {
         Ok(slot) => {
-            log::info!("listener on {local} is accelerated on {}", stack.device());
+            settings.settle(Purpose::Listen(local), Reason::Accelerated);
             Ok(slot)
         }
-        Err(errno) => decline(errno.desc(), errno),
+        Err(errno) => decline(Reason::Refused, errno),
     }
 }
 

@@ -2,6 +2,7 @@
 //! use, and what becomes of sockets that cannot be accelerated.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use once_cell::sync::OnceCell;
-use tpa_stack::config::{self, Config, Decision, Policy};
-use tpa_stack::{Purpose, Stack, StartError};
+use tpa_stack::config::{self, Config, Policy, Reason};
+use tpa_stack::{decisions, Purpose, Stack, StartError};
 
 use crate::boundary::shield;
 use crate::{fork, logging};
@@ -82,18 +83,37 @@ fn load_settings() -> Option<Settings> {
         return None;
     }
     fork::install();
+    fork::install_exit_handler();
     Some(Settings { config, policy, program })
 }
 
 impl Settings {
-    /// Whether a listener at this address should be accelerated.
+    /// Whether a listener at this address should be accelerated. Notes it if not,
+    /// and otherwise that it waits for its first use.
     pub fn wants_listener(&self, local: SocketAddr) -> bool {
-        tell("listener", local, self.policy.decide_listen(&self.program, local))
+        let decision = self.policy.decide_listen(&self.program, local);
+        self.settle(Purpose::Listen(local), decision.reason);
+        decision.accelerate
     }
 
-    /// Whether a connection to this address should be accelerated.
+    /// Whether a connection to this address should be accelerated. Notes it if not.
     pub fn wants_connection(&self, remote: SocketAddr) -> bool {
-        tell("connection", remote, self.policy.decide_connect(&self.program, remote))
+        let decision = self.policy.decide_connect(&self.program, remote);
+        if !decision.accelerate {
+            self.settle(Purpose::Connect(remote), decision.reason);
+        }
+        decision.accelerate
+    }
+
+    /// Notes what became of a socket, for the log and for `tpa why`.
+    pub fn settle(&self, purpose: Purpose, reason: Reason) {
+        decisions::note(&self.program, purpose, reason);
+        let (what, address) = name_of(purpose);
+        match reason {
+            Reason::Accelerated => log::info!("{what} {address} is accelerated"),
+            Reason::Pending => log::info!("{what} {address} is to be accelerated"),
+            _ => log::debug!("{what} {address} stays with the kernel ({}): {reason}", reason.code()),
+        }
     }
 
     /// Whether connections of the process to itself are the stack's.
@@ -132,9 +152,9 @@ impl Settings {
         static SAID: AtomicBool = AtomicBool::new(false);
         let purpose = Purpose::Connect(remote);
         if self.is_strict() || !SAID.swap(true, Ordering::Relaxed) {
-            let why = "other processes have receive queues, where replies may come in";
-            return self.decline(purpose, why, Errno::ENETUNREACH).map(|()| None);
+            return self.decline(purpose, Reason::SharedQueues, Errno::ENETUNREACH).map(|()| None);
         }
+        self.settle(purpose, Reason::SharedQueues);
         if let Some(stack) = Stack::get() {
             stack.count_fallback(purpose);
         }
@@ -143,16 +163,16 @@ impl Settings {
 
     /// A socket that should be accelerated cannot be. Says so, and returns what
     /// is to become of it: under `strict` the error that its call fails with.
-    pub fn decline(&self, purpose: Purpose, why: &str, errno: Errno) -> Result<(), Errno> {
-        let (what, address) = match purpose {
-            Purpose::Listen(local) => ("listener on", local),
-            Purpose::Connect(remote) => ("connection to", remote),
-        };
+    pub fn decline(&self, purpose: Purpose, reason: Reason, errno: Errno) -> Result<(), Errno> {
+        decisions::note(&self.program, purpose, reason);
+        let (what, address) = name_of(purpose);
+        let why: &dyn Display = if reason == Reason::Refused { &errno.desc() } else { &reason };
+        let code = reason.code();
         if self.is_strict() {
-            log::error!("{what} {address} cannot be accelerated: {why}");
+            log::error!("{what} {address} cannot be accelerated ({code}): {why}");
             return Err(errno);
         }
-        log::warn!("{what} {address} stays with the kernel: {why}");
+        log::warn!("{what} {address} stays with the kernel ({code}): {why}");
         if let Some(stack) = Stack::get() {
             stack.count_fallback(purpose);
         }
@@ -160,13 +180,20 @@ impl Settings {
     }
 }
 
-fn tell(what: &str, address: SocketAddr, decision: Decision) -> bool {
-    if decision.accelerate {
-        log::info!("{what} {address} is to be accelerated");
-    } else {
-        log::debug!("{what} {address} stays with the kernel: {}", decision.reason);
+fn name_of(purpose: Purpose) -> (&'static str, SocketAddr) {
+    match purpose {
+        Purpose::Listen(local) => ("listener on", local),
+        Purpose::Connect(remote) => ("connection to", remote),
     }
-    decision.accelerate
+}
+
+/// Why there is no stack.
+pub fn why_none() -> Reason {
+    match OUTLOOK.load(Ordering::Acquire) {
+        FORBIDDEN => Reason::Forked,
+        WAITING => Reason::NoQueue,
+        _ => Reason::NoStack,
+    }
 }
 
 /// Whether io_uring_setup(2) is to fail: programs that can do without then use
@@ -189,8 +216,8 @@ pub fn spin_time() -> Duration {
 }
 
 /// The running stack, started if it is not running yet. `Ok(None)`: it cannot
-/// run, the one line that says why is out, and the kernel serves. Of several
-/// threads one starts it and the others wait.
+/// run, the one line that says why is out, and the kernel serves. Of
+/// several threads one starts it and the others wait.
 ///
 /// # Errors
 ///
@@ -242,7 +269,6 @@ fn start(settings: &Settings, purpose: Purpose) -> Result<Option<&'static Stack>
         Ok(stack) => {
             OUTLOOK.store(OPEN, Ordering::Release);
             SPIN_US.store(settings.config.spin_us, Ordering::Relaxed);
-            fork::install_exit_handler();
             Ok(Some(stack))
         }
         // In a reload the workers of before still have theirs: no fault of anybody's.

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use tpa_stack::config::Reason;
 use tpa_stack::{ConnectState, Handle, Purpose, Queued, Stack, Worker};
 
 use crate::address::{self, Given};
@@ -234,12 +235,16 @@ pub fn connect(fd: RawFd, given: Given) -> Option<Result<usize, Errno>> {
 
 fn attempt(fd: RawFd, settings: &Settings, given: Given) -> Option<Result<usize, Errno>> {
     let Given::Ip(remote) = given else { return None };
-    let canonical = destination(fd, settings, remote);
-    if !table::covers(fd) || !settings.wants_connection(canonical) || !takes(fd, remote) {
+    // A socket is decided about once: not while the kernel connects it, or after.
+    if !table::covers(fd) || !takes(fd, remote) {
         return None;
     }
     let may_be_connected = settings.has_loopback() || !table::slot(fd).has(Slot::FRESH);
     if may_be_connected && !options::is_unconnected(fd) {
+        return None;
+    }
+    let canonical = destination(fd, settings, remote);
+    if !settings.wants_connection(canonical) {
         return None;
     }
     match open(fd, settings, canonical, remote.is_ipv6()) {
@@ -274,11 +279,19 @@ fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static 
         pending::promote_all(|fd| address::of_listener(fd).is_some_and(is_meant))?;
     }
     if Stack::get().is_none() && remote.ip().is_loopback() {
+        settings.settle(Purpose::Connect(remote), Reason::NotToItself);
         return Ok(None);
     }
-    let Some(stack) = start::stack(Purpose::Connect(remote))? else { return Ok(None) };
-    let is_elsewhere = stack.loops(remote.ip()) && !stack.home().lock().is_listened_on(remote);
-    Ok(Some(stack).filter(|_| !is_elsewhere))
+    let without = || settings.settle(Purpose::Connect(remote), start::why_none());
+    let Some(stack) = start::stack(Purpose::Connect(remote)).inspect_err(|_| without())? else {
+        without();
+        return Ok(None);
+    };
+    if stack.loops(remote.ip()) && !stack.home().lock().is_listened_on(remote) {
+        settings.settle(Purpose::Connect(remote), Reason::NotToItself);
+        return Ok(None);
+    }
+    Ok(Some(stack))
 }
 
 /// Whether it is a TCP socket that may connect to such an address; if not, the
@@ -293,10 +306,10 @@ fn takes(fd: RawFd, remote: SocketAddr) -> bool {
 
 /// Moves a kernel socket to the stack, which sends the SYN.
 fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, ipv6: bool) -> Result<Option<Stream>, Errno> {
-    let decline = |why: &str, errno| settings.decline(Purpose::Connect(remote), why, errno).map(|()| None);
+    let decline = |reason, errno| settings.decline(Purpose::Connect(remote), reason, errno).map(|()| None);
     let Some(stack) = stack_for(settings, remote)? else { return Ok(None) };
     if !stack.reaches(remote.ip()) {
-        return decline("the device does not lead there", Errno::ENETUNREACH);
+        return decline(Reason::NoPath, Errno::ENETUNREACH);
     }
     if !stack.loops(remote.ip()) && !stack.has_all_queues() {
         return settings.decline_connections(remote);
@@ -309,7 +322,7 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, ipv6: bool) -> Resul
     let opened = stack.home().lock().connect(local, remote, socket_options);
     let handle = match opened {
         Ok(handle) => handle,
-        Err(errno) => return decline(errno.desc(), errno),
+        Err(errno) => return decline(Reason::Refused, errno),
     };
     let stream = Stream { fd, handle };
     for number in numbers {
@@ -321,6 +334,7 @@ fn open(fd: RawFd, settings: &Settings, remote: SocketAddr, ipv6: bool) -> Resul
     if !options::is_untouched(before) {
         adopt_read_backs(stream, false);
     }
+    settings.settle(Purpose::Connect(remote), Reason::Accelerated);
     Ok(Some(stream))
 }
 

@@ -11,7 +11,7 @@ use once_cell::sync::OnceCell;
 use thiserror::Error;
 use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
-use crate::config::{Config, InterfaceAddress};
+use crate::config::{Config, InterfaceAddress, Reason};
 use crate::counters::CounterFile;
 use crate::device;
 use crate::faults::FaultSwitch;
@@ -19,7 +19,7 @@ use crate::handle::Handle;
 use crate::identity::{Identity, Network, OwnAddress};
 use crate::ports::PortBlocks;
 use crate::worker::{Parts, Settings, Worker};
-use crate::{control, fork, host, privilege};
+use crate::{control, decisions, fork, host, privilege};
 
 /// How long an orderly end waits for peers to take what was written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -147,6 +147,9 @@ impl Stack {
             faults: Mutex::new(faults),
             over: AtomicBool::new(false),
         };
+        for (reason, sockets) in decisions::publish(program) {
+            stack.count_decision(reason, sockets);
+        }
         stack.refresh_addresses();
         Ok(stack)
     }
@@ -200,6 +203,11 @@ impl Stack {
     /// Name of the device, for logs.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Counts sockets for which a reason held.
+    pub(crate) fn count_decision(&self, reason: Reason, sockets: u64) {
+        self.counters.process().decided(reason).add(sockets);
     }
 
     /// Counts a socket that policy wanted here and that stayed with the kernel.

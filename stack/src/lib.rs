@@ -5,6 +5,7 @@ mod clock;
 pub mod config;
 mod control;
 pub mod counters;
+pub mod decisions;
 mod descriptor;
 pub mod device;
 mod errno;

@@ -25,5 +25,6 @@ mod progress;
 mod redis_matrix;
 mod tcp_info;
 mod transparency;
+mod why;
 
 use tpa_harness as harness;

@@ -5,6 +5,7 @@ mod check;
 mod conf;
 mod fault;
 mod stat;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +29,18 @@ enum Command {
         json: bool,
         /// Only this process
         pid: Option<u32>,
+    },
+    /// Says why sockets of a program run on the stack or not
+    ///
+    /// Shows how often each reason held, and the last 64 decisions: of what, by
+    /// which reason, how long ago. Reasons have names that stay the same; with
+    /// TPA_LOG=debug the program logs them for each socket.
+    Why {
+        /// One object, for machines
+        #[arg(long)]
+        json: bool,
+        /// The process
+        pid: u32,
     },
     /// Says whether LD_PRELOAD reaches a program, and what of it the shim covers
     ///
@@ -99,6 +112,7 @@ enum Conf {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Stat { json, pid } => stat::print(pid, json),
+        Command::Why { json, pid } => why::print(pid, json),
         Command::Check { json, shim, program } => check::run(&program, shim, json),
         Command::Fault { pid, plan, port, seed, lasts } => fault::run(pid, &plan, port, seed, lasts),
         Command::Conf(Conf::Check { file }) => conf::check(file.as_deref()),

@@ -25,41 +25,111 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// Why a socket is accelerated or not, as far as the configuration goes. None
-/// of these is an error under `strict`: it only concerns sockets that should
-/// be accelerated.
+/// Why a socket is accelerated or not. Their order is that of [`Reason::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A rule names it.
-    Matched,
+    /// A rule names it, and the stack took it.
+    Accelerated,
+    /// A rule names it: it is to move to the stack, a listener at its first use.
+    Pending,
     /// No rule names its address and port.
     NoRule,
     /// Rules name its address and port, but for other programs.
     Program,
     /// A rule with `action = "kernel"` names it.
     KernelRule,
-    /// Its address is a loopback one: the kernel's.
+    /// Its address is a loopback one, and `loopback` is off.
     Loopback,
     /// Its address is an IPv6 link-local one, which needs an interface beside it.
     LinkLocal,
+    /// It goes to an address of this host, where this process has no
+    /// accelerated listener: another one may have.
+    NotToItself,
+    /// The stack could not start.
+    NoStack,
+    /// Other processes have every receive queue of the device now.
+    NoQueue,
+    /// Replies might arrive on a receive queue of another process.
+    SharedQueues,
+    /// The process was forked from one whose stack ran already.
+    Forked,
+    /// The device does not have the listener's address.
+    NotOwnAddress,
+    /// The device does not lead to the connection's destination.
+    NoPath,
+    /// The stack refused it, as when a port is in use.
+    Refused,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Accelerated,
+        Self::Pending,
+        Self::NoRule,
+        Self::Program,
+        Self::KernelRule,
+        Self::Loopback,
+        Self::LinkLocal,
+        Self::NotToItself,
+        Self::NoStack,
+        Self::NoQueue,
+        Self::SharedQueues,
+        Self::Forked,
+        Self::NotOwnAddress,
+        Self::NoPath,
+        Self::Refused,
+    ];
+
+    /// A name that stays the same from version to version.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Accelerated => "accelerated",
+            Self::Pending => "pending",
+            Self::NoRule => "no_rule",
+            Self::Program => "other_program",
+            Self::KernelRule => "kernel_rule",
+            Self::Loopback => "loopback",
+            Self::LinkLocal => "link_local",
+            Self::NotToItself => "not_to_itself",
+            Self::NoStack => "no_stack",
+            Self::NoQueue => "no_queue",
+            Self::SharedQueues => "shared_queues",
+            Self::Forked => "forked",
+            Self::NotOwnAddress => "not_own_address",
+            Self::NoPath => "no_path",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
-            Self::Matched => "a rule names it",
+            Self::Accelerated => "it runs on the stack",
+            Self::Pending => "a rule names it; a listener moves to the stack at its first use",
             Self::NoRule => "no rule names its address and port",
             Self::Program => "the rules that name it are for other programs",
             Self::KernelRule => "a rule leaves it to the kernel",
-            Self::Loopback => "loopback stays with the kernel",
+            Self::Loopback => "loopback stays with the kernel without `loopback = true`",
             Self::LinkLocal => "IPv6 link-local addresses stay with the kernel",
+            Self::NotToItself => {
+                "no accelerated listener of this process is there; another process may listen"
+            }
+            Self::NoStack => "the stack could not start; the log says why",
+            Self::NoQueue => "every receive queue of the device is taken; a listener moves when one is free",
+            Self::SharedQueues => "other processes have receive queues, where replies may come in",
+            Self::Forked => "the stack is that of the process that this one was forked from",
+            Self::NotOwnAddress => "the device does not have this address",
+            Self::NoPath => "the device does not lead there",
+            Self::Refused => "the stack refused it; the log says why",
         })
     }
 }
 
 impl From<Reason> for Decision {
     fn from(reason: Reason) -> Self {
-        Self { accelerate: reason == Reason::Matched, reason }
+        Self { accelerate: reason == Reason::Pending, reason }
     }
 }
 
@@ -109,7 +179,7 @@ impl Policy {
             _ if rule.action == RuleAction::Kernel => Reason::KernelRule,
             address if address.is_loopback() && !self.loopback => Reason::Loopback,
             address if address.needs_scope() => Reason::LinkLocal,
-            _ => Reason::Matched,
+            _ => Reason::Pending,
         };
         reason.into()
     }

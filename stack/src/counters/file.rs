@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 use memmap2::{Advice, MmapRaw};
 
@@ -13,6 +14,7 @@ use super::reader::{Listed, list};
 use super::schema::{Block, Header, Scope};
 use super::table::{ProcessCounters, WorkerCounters};
 use super::{FILE, run_dir};
+use crate::decisions;
 use crate::request::SOCKET;
 
 /// Most workers that a process has.
@@ -20,7 +22,7 @@ const MAX_WORKERS: usize = 64;
 /// The file while it is being written.
 const UNFINISHED: &str = "counters.new";
 /// Where values start: a multiple of this, so of a block's alignment too.
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 /// The counters of this process.
 #[derive(Debug)]
@@ -143,21 +145,8 @@ impl Image {
         Ok(Self { bytes, process_at, workers_at, workers })
     }
 
-    /// Writes the file under another name, maps it, and gives it its name: a
-    /// reader never sees half of it.
     fn write_and_map(&self, dir: &Path) -> io::Result<(&'static ProcessCounters, &'static [WorkerCounters])> {
-        let unfinished = dir.join(UNFINISHED);
-        let _ = fs::remove_file(&unfinished);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(&unfinished)?;
-        // The program's umask has taken from the mode.
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        // Written in full, not left sparse: a file system without room says so
-        // now and not by a SIGBUS later.
-        file.write_all(&self.bytes)?;
-        let blocks = self.map(&file)?;
-        fs::rename(unfinished, dir.join(FILE))?;
-        Ok(blocks)
+        write(dir, FILE, &self.bytes, |file| self.map(file))
     }
 
     fn map(&self, file: &File) -> io::Result<(&'static ProcessCounters, &'static [WorkerCounters])> {
@@ -176,9 +165,46 @@ impl Image {
     }
 }
 
+/// Writes a file under another name, maps it, and gives it its name: a reader
+/// never sees half of it.
+fn write<T>(dir: &Path, name: &str, bytes: &[u8], map: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+    let unfinished = dir.join(UNFINISHED);
+    let _ = fs::remove_file(&unfinished);
+    let mut file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(&unfinished)?;
+    // The program's umask has taken from the mode.
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    // Written in full, not left sparse: a file system without room says so now
+    // and not by a SIGBUS later.
+    file.write_all(bytes)?;
+    let mapped = map(&file)?;
+    fs::rename(unfinished, dir.join(name))?;
+    Ok(mapped)
+}
+
+/// Makes a file of `head`, whose length is a multiple of [`PAGE`], and that many
+/// 64-bit numbers behind it, and maps these. A forked child reads on in the
+/// parent's.
+pub fn map_words(
+    dir: &Path,
+    name: &str,
+    mut head: Vec<u8>,
+    words: usize,
+) -> io::Result<&'static [AtomicU64]> {
+    let offset = head.len().next_multiple_of(PAGE);
+    head.resize(offset + words * size_of::<AtomicU64>(), 0);
+    write(dir, name, &head, |file| {
+        let base = ManuallyDrop::new(MmapRaw::map_raw(file)?).as_mut_ptr();
+        // SAFETY: the mapping is never unmapped, and as long as `head`, which ends
+        // with the numbers; `offset` is a multiple of a page; any bits are a valid
+        // AtomicU64; nobody holds a reference to this memory that is not to atomics.
+        Ok(unsafe { std::slice::from_raw_parts(base.add(offset).cast::<AtomicU64>(), words) })
+    })
+}
+
 /// Makes the directory of this process, or takes over the one of an earlier
 /// program of the same process (`exec`).
-fn make_directory(run_dir: &Path, own: Identity) -> io::Result<PathBuf> {
+pub fn make_directory(run_dir: &Path, own: Identity) -> io::Result<PathBuf> {
     let mut builder = DirBuilder::new();
     builder.mode(0o755);
     if builder.create(run_dir).is_ok() {
@@ -215,6 +241,7 @@ fn check_ours(dir: &Path, own: Identity) -> io::Result<()> {
 }
 
 fn remove_stale(run_dir: &Path) {
+    decisions::remove_stale(run_dir);
     for listed in list(run_dir).filter(|listed| listed.header.process.is_gone()) {
         remove_files(&listed.dir);
     }
@@ -223,7 +250,7 @@ fn remove_stale(run_dir: &Path) {
 /// Removes what we put into an instance's directory, and the directory when
 /// nothing else is in it.
 pub fn remove_files(dir: &Path) {
-    for file in [FILE, UNFINISHED, SOCKET] {
+    for file in [FILE, UNFINISHED, SOCKET, decisions::FILE] {
         let _ = fs::remove_file(dir.join(file));
     }
     let _ = fs::remove_dir(dir);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A process, for as long as the machine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub struct Identity {
     pub(super) pid: u32,
     /// Start after boot in clock ticks (proc_pid_stat(5), field 22).
     pub(super) start_time: u64,
@@ -17,19 +17,19 @@ pub(super) struct Identity {
 
 impl Identity {
     /// The calling process; `None` without a proc(5).
-    pub(super) fn own() -> Option<Self> {
+    pub fn own() -> Option<Self> {
         Self::of(std::process::id())
     }
 
     /// The process of that number in our own PID namespace.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let start_time = start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         Some(Self { pid, start_time, pid_namespace: own_namespace()? })
     }
 
     /// Whether the process is surely gone. One of another PID namespace, which
     /// is out of our sight, is not.
-    pub(super) fn is_gone(self) -> bool {
+    pub fn is_gone(self) -> bool {
         match own_namespace() {
             Some(own) if own == self.pid_namespace => Self::of(self.pid) != Some(self),
             _ => false,

@@ -23,7 +23,9 @@ mod value;
 use std::path::PathBuf;
 
 pub use file::CounterFile;
-pub(crate) use file::{make_folder_for, remove_files};
+pub(crate) use file::{PAGE, make_directory, make_folder_for, map_words, remove_files};
+pub(crate) use identity::Identity;
+pub(crate) use reader::contents;
 pub use reader::{Instance, Value, read_all};
 pub use schema::{Field, Kind};
 pub use table::{ProcessCounters, WorkerCounters};

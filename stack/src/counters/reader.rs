@@ -93,7 +93,7 @@ impl Listed {
 }
 
 /// The bytes of a regular file; a link or a pipe in its place is not opened.
-fn contents(path: &Path) -> Option<Vec<u8>> {
+pub fn contents(path: &Path) -> Option<Vec<u8>> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     if !file.metadata().ok()?.is_file() {

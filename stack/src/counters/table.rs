@@ -3,6 +3,7 @@
 
 use super::schema::{Field, Kind};
 use super::value::{Counter, Gauge, SharedCounter};
+use crate::config::Reason;
 
 /// What a value's type says of it in the schema.
 trait Described {
@@ -186,6 +187,59 @@ block! {
         fallback_listen: SharedCounter, "sockets";
         /// Connections that policy wanted here and that stayed with the kernel.
         fallback_connect: SharedCounter, "sockets";
+        /// Sockets that run on the stack.
+        decided_accelerated: SharedCounter, "sockets";
+        /// Listeners that a rule names and that were not used yet when they were decided.
+        decided_pending: SharedCounter, "sockets";
+        /// Sockets left to the kernel: no rule names them.
+        decided_no_rule: SharedCounter, "sockets";
+        /// Sockets left to the kernel: the rules are for other programs.
+        decided_other_program: SharedCounter, "sockets";
+        /// Sockets left to the kernel by a rule.
+        decided_kernel_rule: SharedCounter, "sockets";
+        /// Sockets left to the kernel: loopback.
+        decided_loopback: SharedCounter, "sockets";
+        /// Sockets left to the kernel: IPv6 link-local addresses.
+        decided_link_local: SharedCounter, "sockets";
+        /// Connections left to the kernel: to this host, but not to this process.
+        decided_not_to_itself: SharedCounter, "sockets";
+        /// Sockets that the stack, which could not start, did not take.
+        decided_no_stack: SharedCounter, "sockets";
+        /// Sockets left to the kernel while every receive queue was taken.
+        decided_no_queue: SharedCounter, "sockets";
+        /// Connections left to the kernel: another process might get the replies.
+        decided_shared_queues: SharedCounter, "sockets";
+        /// Sockets of a forked child, whose parent has the stack.
+        decided_forked: SharedCounter, "sockets";
+        /// Listeners on addresses that the device does not have.
+        decided_not_own_address: SharedCounter, "sockets";
+        /// Connections to where the device does not lead.
+        decided_no_path: SharedCounter, "sockets";
+        /// Sockets that the stack refused, as when a port is in use.
+        decided_refused: SharedCounter, "sockets";
+    }
+}
+
+impl ProcessCounters {
+    /// The counter of sockets for which a reason held.
+    pub fn decided(&self, reason: Reason) -> &SharedCounter {
+        match reason {
+            Reason::Accelerated => &self.decided_accelerated,
+            Reason::Pending => &self.decided_pending,
+            Reason::NoRule => &self.decided_no_rule,
+            Reason::Program => &self.decided_other_program,
+            Reason::KernelRule => &self.decided_kernel_rule,
+            Reason::Loopback => &self.decided_loopback,
+            Reason::LinkLocal => &self.decided_link_local,
+            Reason::NotToItself => &self.decided_not_to_itself,
+            Reason::NoStack => &self.decided_no_stack,
+            Reason::NoQueue => &self.decided_no_queue,
+            Reason::SharedQueues => &self.decided_shared_queues,
+            Reason::Forked => &self.decided_forked,
+            Reason::NotOwnAddress => &self.decided_not_own_address,
+            Reason::NoPath => &self.decided_no_path,
+            Reason::Refused => &self.decided_refused,
+        }
     }
 }
 
@@ -201,6 +255,17 @@ mod tests {
         assert_eq!(place("connections_now"), std::mem::offset_of!(WorkerCounters, connections_now));
         assert_eq!(place("device_disconnects"), std::mem::offset_of!(WorkerCounters, device_disconnects));
         assert!(schema.iter().all(|field| !field.help.is_empty() && !field.unit.is_empty()));
+    }
+
+    #[test]
+    fn each_reason_has_the_counter_of_its_name() {
+        let schema = ProcessCounters::schema();
+        for reason in Reason::ALL {
+            let counters = ProcessCounters::default();
+            let at =
+                std::ptr::from_ref(counters.decided(reason)).addr() - std::ptr::from_ref(&counters).addr();
+            assert_eq!(schema[at / 8].name, format!("decided_{}", reason.code()));
+        }
     }
 
     #[test]
