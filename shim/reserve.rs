@@ -20,7 +20,7 @@ use crate::{options, real};
 /// of a socket is closed: a number must not be given out again in between.
 static CHANGING: Mutex<()> = Mutex::new(());
 
-/// Takes the lock.
+/// Takes the lock; held over fork(2). Who holds it may take that of the watches.
 pub fn lock() -> MutexGuard<'static, ()> {
     CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
+use crate::descriptor::move_high;
 use crate::device::memif::Listed;
 
 /// Name of the socket in the instance's directory.
@@ -41,7 +42,7 @@ impl Requests {
         // Of an earlier program of the same process (`exec`).
         let _ = fs::remove_file(&path);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        let listener = move_high(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)?;
         // The file that bind(2) makes takes over this mode, less the umask.
         fchmod(&listener, Mode::S_IRUSR | Mode::S_IWUSR)?;
         bind(listener.as_raw_fd(), &UnixAddr::new(&path)?)?;

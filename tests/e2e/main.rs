@@ -23,6 +23,7 @@ mod privileges;
 mod programs;
 mod progress;
 mod redis_matrix;
+mod stress;
 mod tcp_info;
 mod transparency;
 mod why;

@@ -25,7 +25,7 @@ use crate::worker::path_mtu::PathCache;
 use crate::worker::secret::Secret;
 use crate::worker::settings::Settings;
 use crate::worker::shelf::Shelf;
-use crate::worker::socket::{FlowKey, Owner, Socket};
+use crate::worker::socket::{FlowKey, Owner, Socket, Stream};
 use crate::worker::table::SocketTable;
 use crate::worker::time_wait::Resting;
 
@@ -35,6 +35,10 @@ const RESETS_PER_SECOND: u32 = 1000;
 
 /// Below a quarter of free device buffers (in 1/256) payload is copied out.
 const SCARCE: u32 = 64;
+
+/// Entries of streams that are gone, beyond twice the sockets there are, that the
+/// timing wheel may hold.
+const MOST_STALE: usize = 4096;
 
 /// Everything that the worker's lock protects.
 pub struct Core {
@@ -193,6 +197,23 @@ impl Core {
             }
         }
         self.settle(index);
+    }
+
+    /// Whether the wheel holds mostly what streams that are gone have left in it: one
+    /// that ends long before its deadline, as in FIN-WAIT-2, leaves its entry behind.
+    pub fn has_stale_timers(&self) -> bool {
+        self.wheel.len() > self.sockets.len() * 2 + MOST_STALE
+    }
+
+    /// Keeps the timers of the streams that stand alone.
+    #[cold]
+    pub fn clean_wheel(&mut self) {
+        self.wheel.clear();
+        for index in self.sockets.indices() {
+            if let Some(Socket::Stream(Stream { timer_at: Some(at), .. })) = self.sockets.at(index) {
+                self.wheel.insert(index, *at);
+            }
+        }
     }
 
     /// Time until something must happen without a packet; `None`: never.

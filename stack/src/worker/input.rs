@@ -138,6 +138,9 @@ impl Core {
         if let Some(path) = self.paths.get(stream.flow.remote_address(), self.now) {
             stream.connection.on_path_mtu(path.size, path.until);
         }
+        if self.has_stale_timers() {
+            self.clean_wheel();
+        }
         let index = self.sockets.insert(Socket::Stream(stream))?.index() as u32;
         self.flows.insert(key, index);
         self.counters.connections_now.set(self.flows.len() as u64);

@@ -38,6 +38,7 @@ use tpa_tcp::Instant;
 use tpa_tcp::wire::{EthernetAddress, IpAddress};
 
 use crate::clock;
+use crate::descriptor::move_high;
 use crate::device::fault::FaultPlan;
 use crate::device::{Arm, Device};
 use crate::handle::Handle;
@@ -90,6 +91,7 @@ pub struct Worker {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
         let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let doorbell = move_high(doorbell.into())?;
         let mut wait_fds = ArrayVec::new();
         for fd in parts.device.wait_fds().iter().copied().chain([doorbell.as_raw_fd()]) {
             wait_fds.try_push(fd).map_err(|_| std::io::Error::other("the device has too many queues"))?;
@@ -97,7 +99,7 @@ impl Worker {
         Ok(Self {
             id: parts.id.into(),
             core: Mutex::new(Core::new(parts)?),
-            doorbell: doorbell.into(),
+            doorbell,
             wait_fds,
             sleepers: AtomicU32::new(0),
             program_sleepers: AtomicU32::new(0),

@@ -63,6 +63,14 @@ impl<K: Copy> TimerWheel<K> {
         self.len == 0
     }
 
+    /// Takes every entry out without firing it, and gives their memory back.
+    pub fn clear(&mut self) {
+        self.slots.fill_with(Vec::new);
+        self.occupied.fill(0);
+        self.earliest = u64::MAX;
+        self.len = 0;
+    }
+
     /// Arms an entry; [`TimerWheel::advance`] hands `key` out once at or just
     /// after `deadline`. [`Instant::FAR`] is never armed.
     #[inline]
@@ -177,6 +185,16 @@ mod tests {
         assert_eq!(due(&mut wheel, 42), [1]);
         assert!(due(&mut wheel, 10_000).is_empty());
         assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn a_wheel_that_was_cleared_fires_only_what_comes_after() {
+        let mut wheel = TimerWheel::new(Instant::default());
+        wheel.insert(1, Instant::from_millis(40));
+        wheel.clear();
+        assert!(wheel.is_empty() && wheel.next_deadline().is_none());
+        wheel.insert(2, Instant::from_millis(50));
+        assert_eq!(due(&mut wheel, 60), [2]);
     }
 
     #[test]

@@ -315,6 +315,33 @@ fn ports_in_time_wait_are_used_again() {
 }
 
 #[test]
+fn connections_that_have_ended_leave_no_timers_behind() {
+    let house = House::new();
+    let listener = house.listen(LOCAL, 16);
+    let standing = house.connect(LOCAL);
+    house.poll();
+    for nth in 0..6000 {
+        let client = house.connect(LOCAL);
+        house.poll();
+        let server = house.worker.lock().accept(listener).unwrap();
+        let ends = if nth % 2 == 0 { [client, server] } else { [server, client] };
+        for end in ends {
+            house.worker.lock().close(end);
+            house.poll();
+        }
+    }
+    let mut guard = house.worker.lock();
+    assert!(guard.wheel.len() < 5000, "{} entries", guard.wheel.len());
+    // The one that stands keeps its own.
+    let Some(crate::worker::Socket::Stream(stream)) = guard.sockets.get_mut(standing) else { panic!() };
+    stream.connection.send(b"x").unwrap();
+    let armed = stream.timer_at;
+    guard.mark_dirty(standing.index() as u32);
+    guard.clean_wheel();
+    assert!(armed.is_none() || guard.wheel.next_deadline() <= armed);
+}
+
+#[test]
 fn nobody_outside_can_speak_as_one_of_the_house() {
     let mut house = House::new();
     let listener = house.listen(SocketAddr::from(([0, 0, 0, 0], 6379)), 16);
