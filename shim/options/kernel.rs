@@ -105,6 +105,7 @@ pub fn of_kernel_socket(fd: RawFd, before: Slot) -> SocketOptions {
     let natural = |name, fresh| unless(fresh, tcp(name)).and_then(|value| value.try_into().ok()).unwrap_or(0);
     options.nodelay = tcp(libc::TCP_NODELAY) == Some(1);
     options.cork = tcp(libc::TCP_CORK) == Some(1);
+    options.reuse_port = kernel_int(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT) == Some(1);
     options.keepalive = kernel_int(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE) == Some(1);
     options.keep_idle = natural(libc::TCP_KEEPIDLE, FRESH_KEEPIDLE);
     options.keep_intvl = natural(libc::TCP_KEEPINTVL, FRESH_KEEPINTVL);
@@ -165,6 +166,7 @@ mod tests {
         set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
         set(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 77);
         set(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+        set(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1);
         set(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger { l_onoff: 1, l_linger: 0 });
         set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 50_000);
         set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, 1_000_000);
@@ -179,6 +181,7 @@ mod tests {
         let expected = SocketOptions {
             nodelay: true,
             keepalive: true,
+            reuse_port: true,
             keep_idle: 77,
             linger: Some(0),
             sndbuf: Some(100_000),

@@ -40,6 +40,8 @@ pub struct SocketOptions {
     pub traffic_class: u8,
     /// `IPV6_UNICAST_HOPS`.
     pub hop_limit: u8,
+    /// `SO_REUSEPORT`: other listeners that have it too may share the address.
+    pub reuse_port: bool,
     /// `SO_RCVLOWAT` in bytes; `None`: 1.
     pub rcvlowat: Option<u32>,
     /// `TCP_NOTSENT_LOWAT` in bytes; 0 is the configuration's.
@@ -99,6 +101,7 @@ impl Default for SocketOptions {
             ttl: 64,
             traffic_class: 0,
             hop_limit: 64,
+            reuse_port: false,
             rcvlowat: None,
             notsent_lowat: 0,
             window_clamp: 0,

@@ -125,3 +125,40 @@ fn a_listener_from_before_exec_is_accelerated() {
     assert_eq!(StackTcp::of(process.pid()).expect("the stack").get("bytes_received"), 10_000);
     assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
 }
+
+/// Two threads with a listener each at one address, who tell which of them serves.
+const SHARING: &str = "
+import socket, threading
+def serve(name):
+    listener = socket.create_server(('0.0.0.0', 6379), reuse_port=True, backlog=100)
+    ready.wait()
+    while True:
+        link, _ = listener.accept()
+        link.sendall(name)
+        link.close()
+ready = threading.Barrier(2)
+threads = [threading.Thread(target=serve, args=(name,)) for name in (b'one', b'two')]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+";
+
+#[test]
+fn listeners_of_one_process_share_an_address_with_reuseport() {
+    let (server, client) = Namespace::pair("10.77.0.1", "10.77.0.2");
+    let work = Work::new();
+    let config = work.write("tpa.conf", "listen = [6379]\nstrict = true\ndevice = 'af_xdp:eth0'\n");
+    let script = work.write("server.py", SHARING);
+    let process = Program::new("python3").arg(script).accelerated(&config).spawn(&server, &work);
+    let polls = |stack: StackTcp| stack.get("polls") > stack.get("control_polls");
+    wait_until(LIMIT, "the stack", || StackTcp::of(process.pid()).is_some_and(polls));
+    std::thread::sleep(Duration::from_millis(200));
+    let kernel = KernelTcp::of(&server);
+    let ask = "import socket\n\
+               def ask(): return socket.create_connection(('10.77.0.1', 6379), timeout=20).makefile('rb').read()\n\
+               names = [ask() for _ in range(64)]\n\
+               print(sorted(set(names)))\n";
+    let answers = Program::new("python3").args(&["-c", ask]).run(&client, &work, LIMIT).good();
+    assert_eq!(answers.trim(), "[b'one', b'two']");
+    assert_eq!(StackTcp::of(process.pid()).expect("the stack").get("bytes_sent"), 64 * 3);
+    assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
+}

@@ -68,6 +68,18 @@ impl Core {
 }
 
 impl Core {
+    /// Whether another listener has an address of this one's, and not both are
+    /// willing to share it (`SO_REUSEPORT`).
+    fn is_taken(&self, listener: &Listener) -> bool {
+        let shares = |index: u32| {
+            let other = self.sockets.handle_at(index).and_then(|handle| self.sockets.get(handle));
+            matches!(other, Some(Socket::Listener(other)) if other.options.reuse_port && listener.options.reuse_port)
+        };
+        let others = self.listeners.get(&listener.local.port()).into_iter().flatten();
+        let mut at_same = others.filter(|(bound, _)| listener.addresses().any(|address| address == *bound));
+        at_same.any(|(_, index)| !shares(*index))
+    }
+
     /// Has new connections to a listener steered to us, all or none.
     fn steer_listener(&self, listener: &Listener) -> Result<(), Errno> {
         let Some(steering) = &self.identity.steering else { return Ok(()) };
@@ -81,10 +93,13 @@ impl Core {
         })
     }
 
+    /// Ends that, where no other listener shares the address.
     fn unsteer_listener(&self, listener: &Listener) {
         let Some(steering) = &self.identity.steering else { return };
         let port = listener.local.port();
-        for address in listener.addresses().filter(|address| !address.is_loopback()) {
+        let is_shared =
+            |address| self.listeners.get(&port).into_iter().flatten().any(|(bound, _)| *bound == address);
+        for address in listener.addresses().filter(|&address| !address.is_loopback() && !is_shared(address)) {
             if let Err(error) = steering.remove_listener(address, port) {
                 log::warn!("cannot end the steering of port {port}: {error}");
             }
@@ -205,8 +220,7 @@ impl WorkerGuard<'_> {
             options,
             watches: Watches::new(),
         };
-        let others = self.listeners.entry(port).or_default();
-        if listener.addresses().any(|address| others.iter().any(|(bound, _)| *bound == address)) {
+        if self.is_taken(&listener) {
             return Err(Errno::EADDRINUSE);
         }
         let addresses = listener.addresses();
@@ -235,7 +249,7 @@ impl WorkerGuard<'_> {
 
     /// Whether a connection to this address and port finds a listener of ours.
     pub fn is_listened_on(&self, address: SocketAddr) -> bool {
-        self.listener_for(address.ip().into(), address.port()).is_some()
+        self.listeners_at(address.ip().into(), address.port()).next().is_some()
     }
 
     /// accept(2): the next connection that waits.

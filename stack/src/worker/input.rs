@@ -1,5 +1,6 @@
 //! From a received frame to the socket that it is for.
 
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use tpa_tcp::wire::{ChecksumPolicy, Frame, IpAddress, TcpFlags, TcpFrame, WireError, parse_frame};
@@ -83,7 +84,7 @@ impl Core {
         stream.connection.abort(self.now);
         self.flows.remove(&key);
         self.settle(index);
-        if let Some(listener) = self.listener_for(frame.dst, frame.tcp.dst_port) {
+        if let Some(listener) = self.listener_of(key) {
             self.open_passively(listener, frame, key, Some(isn));
         } else {
             self.send_reset(frame);
@@ -104,7 +105,7 @@ impl Core {
         if !looped && !self.is_answerable(frame) {
             return self.counters.rx_not_ours.add(1);
         }
-        match self.listener_for(frame.dst, frame.tcp.dst_port) {
+        match self.listener_of(key) {
             Some(listener) => self.input_listen(listener, frame, packet, key),
             None => self.send_reset(frame),
         }
@@ -124,12 +125,23 @@ impl Core {
         is_peer && is_unicast && self.identity.owns(frame.dst) && !self.identity.owns(src)
     }
 
-    /// The listener for an address and port: one that names the address goes
-    /// before one for all addresses.
-    pub fn listener_for(&self, address: IpAddress, port: u16) -> Option<u32> {
-        let candidates = self.listeners.get(&port)?;
-        let find = |wanted| candidates.iter().find(|(bound, _)| *bound == wanted).map(|(_, index)| *index);
-        find(address).or_else(|| find(address.unspecified()))
+    /// The listener of a new flow. Those that share an address (`SO_REUSEPORT`) share
+    /// the flows by their hash.
+    pub fn listener_of(&self, key: FlowKey) -> Option<u32> {
+        let mut group = self.listeners_at(key.local_address(), key.local_port());
+        match group.clone().count() {
+            0 | 1 => group.next(),
+            count => group.nth(self.listeners.hasher().hash_one(key) as usize % count),
+        }
+    }
+
+    /// The listeners for an address and port: those that name the address go before
+    /// those for all addresses.
+    pub fn listeners_at(&self, address: IpAddress, port: u16) -> impl Iterator<Item = u32> + Clone {
+        let candidates = self.listeners.get(&port).map_or(&[][..], Vec::as_slice);
+        let is_named = candidates.iter().any(|(bound, _)| *bound == address);
+        let wanted = if is_named { address } else { address.unspecified() };
+        candidates.iter().filter(move |(bound, _)| *bound == wanted).map(|(_, index)| *index)
     }
 
     /// Puts a stream into the table and the flow map, with its options applied.

@@ -59,7 +59,7 @@ impl Core {
         let Some(resting) = self.time_wait.remove(key) else { return };
         if let Some(isn) = resting.time_wait.next_isn(&self.tcp, &frame.tcp, self.now) {
             self.end_time_wait(key, resting.holds_port);
-            return match self.listener_for(frame.dst, frame.tcp.dst_port) {
+            return match self.listener_of(key) {
                 Some(listener) => self.open_passively(listener, frame, key, Some(isn)),
                 None => self.send_reset(frame),
             };

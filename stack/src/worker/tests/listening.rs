@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use nix::errno::Errno;
 use proptest::prelude::*;
 use tpa_tcp::wire::{TcpFlags, TcpOptions, Timestamps};
 use tpa_tcp::{SeqNum, Transmit};
@@ -12,7 +13,7 @@ use super::{SERVER, read_all};
 use crate::SocketOptions;
 use crate::handle::Handle;
 use crate::worker::passive::HalfOpen;
-use crate::worker::socket::FlowKey;
+use crate::worker::socket::{FlowKey, Socket};
 
 const ACK: TcpFlags = TcpFlags::ACK;
 const RST: TcpFlags = TcpFlags::RST;
@@ -241,13 +242,39 @@ fn a_cookie_is_refused_by_a_listener_that_has_sent_none() {
     let (mut bench, _) = listening(0);
     flood(&mut bench, 3);
     let syn_ack = bench.ask(&syn());
-    let listener = bench.server.lock().listener_for(SERVER.ip().into(), SERVER.port()).unwrap();
-    if let Some(crate::worker::socket::Socket::Listener(listener)) = bench.server.lock().sockets.at(listener)
-    {
+    let listener = bench.server.lock().listeners_at(SERVER.ip().into(), SERVER.port()).next().unwrap();
+    if let Some(Socket::Listener(listener)) = bench.server.lock().sockets.at(listener) {
         listener.cookie_sent_at = None;
     }
     assert_eq!(bench.ask(&last_ack(&syn_ack, b"")).tcp().flags, RST);
     assert_eq!(bench.server.lock().flows.len(), 0);
+}
+
+#[test]
+fn listeners_that_share_an_address_share_its_flows() {
+    let mut bench = Bench::new();
+    let options = SocketOptions { reuse_port: true, ..SocketOptions::default() };
+    let listen = |bench: &mut Bench, options: &SocketOptions| {
+        bench.server.lock().listen(super::ANY, 200, options.clone())
+    };
+    let group = [(); 2].map(|()| listen(&mut bench, &options).unwrap());
+    assert_eq!(listen(&mut bench, &SocketOptions::default()), Err(Errno::EADDRINUSE));
+    // A second SYN of a flow finds the listener of the first.
+    flood(&mut bench, 64);
+    flood(&mut bench, 64);
+    let half_open = |bench: &mut Bench| {
+        group.map(|listener| match bench.server.lock().sockets.get(listener) {
+            Some(Socket::Listener(listener)) => listener.half_open,
+            _ => 0,
+        })
+    };
+    let [one, other] = half_open(&mut bench);
+    assert!(one > 10 && other > 10 && one + other == 64, "{one} and {other}");
+    // What is left has the address alone.
+    bench.server.lock().close(group[0]);
+    assert_eq!(half_open(&mut bench), [0, other]);
+    flood(&mut bench, 64);
+    assert_eq!(half_open(&mut bench), [0, 64]);
 }
 
 #[test]
