@@ -141,9 +141,10 @@ fn children_of_a_preforking_server_have_a_queue_each() {
         let children = || -> Vec<u32> {
             two.server.processes().into_iter().filter(|&pid| pid != server.pid()).collect()
         };
-        let accelerated = |pid: &u32| StackTcp::of(*pid).is_some_and(|stack| stack.get("polls") > 0);
-        wait_until(LIMIT, "two stacks", || children().iter().filter(|pid| accelerated(pid)).count() == 2);
-        std::thread::sleep(Duration::from_millis(200));
+        let is_accelerated = |pid: &u32| {
+            StackTcp::of(*pid).is_some_and(|stack| stack.get("polls") > stack.get("control_polls"))
+        };
+        wait_until(LIMIT, "two stacks", || children().iter().filter(|pid| is_accelerated(pid)).count() == 2);
         let sum = || -> u64 {
             let stacks = children().into_iter().filter_map(StackTcp::of);
             stacks.map(|stack| stack.get("bytes_received")).sum()

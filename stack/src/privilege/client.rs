@@ -9,6 +9,7 @@ use once_cell::sync::OnceCell;
 use super::channel;
 use super::memory::Region;
 use super::protocol::{Refusal, Reply, Request};
+use super::unheard::without_sigchld;
 use crate::descriptor::move_high;
 use crate::fork;
 
@@ -41,7 +42,7 @@ pub fn start() -> io::Result<()> {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        match command.status() {
+        match without_sigchld(|| command.status()) {
             Ok(status) if !status.success() => {
                 return Err(io::Error::other(format!("{}: {status}", tpad.display())));
             }

@@ -20,6 +20,7 @@ mod client;
 mod memory;
 mod protocol;
 mod server;
+mod unheard;
 
 pub(crate) use client::{Helper, helper};
 pub use client::{register_memory, start, xdp_socket};

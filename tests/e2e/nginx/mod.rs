@@ -57,6 +57,7 @@ fn static_files(listen: &str, further: &str) {
     assert!(workers.iter().all(|&pid| user_of(pid) != "0"), "workers have a user of their own");
     let sent = nginx.served(&workers, fetch);
     assert!(sent.iter().all(|&bytes| bytes > 0), "each worker served: {sent:?}");
+    assert!(!site.log().contains("SIGCHLD"), "nobody hears of tpad");
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn reload(listen: &str) {
         wait_until(LIMIT, "a line from each worker", || site.log().matches(said).count() == 2);
         let kernel = KernelTcp::of(&site.server).segments;
         std::thread::sleep(Duration::from_millis(1500));
-        assert!(KernelTcp::of(&site.server).segments > kernel + 1000, "the kernel serves");
+        assert!(KernelTcp::of(&site.server).segments > kernel + 100, "the kernel serves");
         assert_eq!(site.log().matches(said).count(), 2, "said once");
         for client in &mut held {
             assert_eq!(client.end_put(&body).expect("a response").status, 201);
@@ -167,7 +168,7 @@ fn reload(listen: &str) {
         assert!(std::fs::read(site.work.path().join(format!("put/{number}"))).expect("a file") == body);
     }
     // A connection that is idle when its worker ends is closed, as on the kernel.
-    assert!(load.good > 1000 && load.ended <= 4, "{load:?}");
+    assert!(load.good > 200 && load.ended <= 8, "{load:?}");
     let sent = nginx.served(&new, fetch);
     assert!(sent.iter().all(|&bytes| bytes > 0), "each worker has a queue: {sent:?}");
 }
@@ -190,7 +191,7 @@ fn a_new_binary_gets_the_listeners_and_then_the_queues_of_the_old_one() {
         wait_for_end(&old);
         std::thread::sleep(Duration::from_millis(300));
     });
-    assert!(load.good > 1000 && load.ended <= 4, "{load:?}");
+    assert!(load.good > 200 && load.ended <= 8, "{load:?}");
     let new = site.wait_accelerated(2, || workers_of(site.master().unwrap_or(0)));
     let sent = nginx.served(&new, fetch);
     assert!(sent.iter().all(|&bytes| bytes > 0), "each worker has a queue: {sent:?}");
@@ -213,7 +214,7 @@ fn a_worker_beyond_the_queues_takes_one_when_its_owner_is_killed() {
         });
         std::thread::sleep(Duration::from_millis(300));
     });
-    assert!(load.good > 1000 && load.ended <= 4, "{load:?}");
+    assert!(load.good > 200 && load.ended <= 8, "{load:?}");
     let workers = nginx.accelerated();
     assert!(workers.contains(&first[1]));
     nginx.served(&workers, fetch);
