@@ -43,6 +43,8 @@ assert word(16) == 1448 and word(20) <= 1460, (word(16), word(20))
 assert word(24) == 0, 'nothing is unacknowledged'
 assert 0 < word(68) < 1000000, 'rtt'
 assert word(80) >= 10, 'cwnd'
+IP_MTU = 14
+assert word(60) == 1500 == c.getsockopt(socket.IPPROTO_IP, IP_MTU), 'path MTU'
 assert long(120) == 500000, 'bytes_acked'
 assert long(128) == 1000001, 'bytes_received'
 assert word(136) > 345 and word(140) > 100, 'segments'

@@ -99,6 +99,19 @@ fn a_syn_that_comes_again_is_answered_again_twice_a_second() {
 }
 
 #[test]
+fn a_request_echoes_the_syn_that_came_again() {
+    let (mut bench, _) = listening(16);
+    bench.ask(&syn());
+    bench.pass(700);
+    let mut again = syn();
+    again.options.timestamps = Some(Timestamps { tsval: 777, tsecr: 0 });
+    for _ in 0..2 {
+        assert_eq!(bench.ask(&again).tcp().options.timestamps.unwrap().tsecr, 777);
+        bench.pass(600);
+    }
+}
+
+#[test]
 fn a_syn_is_dropped_while_the_accept_queue_is_full() {
     let (mut bench, listener) = listening(1);
     for n in 0..2 {

@@ -129,6 +129,8 @@ impl<B: Payload> Connection<B> {
         }
         match segment.flags.contains(TcpFlags::ACK) {
             false if first => {
+                // Or the peer would take the wait for its repetition for a round trip.
+                self.timestamps.take(segment.options.timestamps, true, now);
                 if self.may_challenge(now) {
                     self.pending.insert(Pending::SYN);
                 }

@@ -127,6 +127,9 @@ impl Request {
         self.sent_at = timers.syn_sent_at;
         self.deadline = connection.next_timer().unwrap_or(Instant::FAR);
         self.next_challenge = timers.next_challenge;
+        if connection.timestamps.enabled {
+            self.tsval = Some(connection.timestamps.recent());
+        }
     }
 
     /// The SYN-ACK. The first one starts the timer.

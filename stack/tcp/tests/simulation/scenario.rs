@@ -101,6 +101,7 @@ fn config(random: &mut Random, watches: bool) -> Config {
         keepalive: (watches || random.chance(0.05)).then_some(keepalive),
         // On the worst links even eight losses in a row happen.
         syn_retries: 12,
+        synack_retries: 12,
         data_retries: 30,
         orphan_retries: 30,
         ..Config::default()

@@ -1,6 +1,6 @@
 //! Timestamps (RFC 7323 sections 3 to 5).
 
-use super::script::{bare, established_with};
+use super::script::{bare, established_with, play};
 use crate::Config;
 
 /// An established connection with timestamps; the peer's clock stood at 100.
@@ -59,6 +59,18 @@ fn what_is_older_than_the_last_is_refused_but_acknowledged() {
 #[test]
 fn a_rst_is_not_subject_to_paws() {
     stamped("10 < R 1+0 ts 50 0\n. error Reset");
+}
+
+#[test]
+fn a_syn_that_comes_again_is_echoed() {
+    // RFC 7323 4.3 (2); the echo of the first one would make for a round trip of
+    // all its repetitions.
+    let config = Config { timestamps: true, ..bare() };
+    let text = "0    < S 0+0 win 60000 mss 1000 ts 100 0
+                .    > SA 0+0 ack 1 ts 0 100
+                700  < S 0+0 win 60000 mss 1000 ts 800 0
+                .    > SA 0+0 ack 1 ts 700 800";
+    play(config, text);
 }
 
 #[test]
