@@ -16,7 +16,7 @@ use tpa_stack::{decisions, Stack};
 use crate::boundary::shield;
 use crate::table::{self, Owner, Slot};
 use crate::watches::{self, Watches};
-use crate::{reserve, start, stdio};
+use crate::{forking, reserve, start, stdio};
 
 /// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
@@ -70,6 +70,7 @@ extern "C" fn prepare() {
         return;
     }
     shield(|| {
+        forking::prepare();
         let held =
             Held { _starting: start::lock_start(), _changing: reserve::lock(), _watches: watches::lock() };
         // SAFETY: the locks inside `held` are ours.

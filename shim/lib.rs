@@ -23,6 +23,7 @@ mod cold;
 mod descriptor;
 mod event_set;
 mod fork;
+mod forking;
 // Unit tests call the functions behind the hooks; their process keeps libc's own.
 #[cfg(not(test))]
 mod hooks;

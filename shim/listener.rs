@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use libc::{pollfd, sockaddr, socklen_t};
 use nix::errno::Errno;
-use tpa_stack::{Handle, Stack, WorkerGuard};
+use tpa_stack::config::Reason;
+use tpa_stack::{Handle, Purpose, Stack, WorkerGuard};
 
 use crate::boundary::check;
 use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
 use crate::wait::{self, Patience, Wait};
-use crate::{address, cold, descriptor, options, pending, real, reserve, start, watches};
+use crate::{address, cold, descriptor, forking, options, pending, real, reserve, start, watches};
 
 /// Accepts from the stack between two that try the kernel first.
 const ACCEPTS_PER_KERNEL_TURN: u32 = 16;
@@ -102,6 +103,13 @@ pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Resul
         return Err(Errno::EINVAL);
     }
     let stack = Stack::get().ok_or(Errno::EBADF)?;
+    if forking::is_recognised() {
+        give_back(fd, handle)?;
+        // SAFETY: the caller's promise.
+        let accepted = check(unsafe { real::accept4(fd, peer.address, peer.length, flags) })?;
+        descriptor::claim(accepted);
+        return Ok(accepted as usize);
+    }
     let nonblocking = table::flag(fd, Flag::NONBLOCK);
     let descriptor = [pollfd { fd, events: libc::POLLIN, revents: 0 }];
     let mut accept = Accept { fd, handle, peer, flags, nonblocking, descriptor };
@@ -119,6 +127,23 @@ pub unsafe fn accept(fd: RawFd, handle: Handle, peer: Peer, flags: i32) -> Resul
         if nonblocking { Some(Duration::ZERO) } else { options::kernel_timeout(fd, libc::SO_RCVTIMEO) };
     let patience = Patience::for_socket(limit);
     wait::wait(std::slice::from_ref(worker), &mut accept, &patience)?.unwrap_or(Err(Errno::EAGAIN))
+}
+
+/// The kernel alone serves a listener from now on: its program forks for each
+/// connection.
+fn give_back(fd: RawFd, handle: Handle) -> Result<(), Errno> {
+    let slot = Slot::listener(handle);
+    for number in table::numbers_like(fd, slot) {
+        table::replace(number, slot, Slot::KERNEL);
+        watches::take(number);
+    }
+    Stream { fd, handle }.release();
+    match (start::settings(), address::of_listener(fd)) {
+        (Some(settings), Some(local)) => {
+            settings.decline(Purpose::Listen(local), Reason::Forks, Errno::ECONNABORTED)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An accept4(2) under way.

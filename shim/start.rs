@@ -112,6 +112,9 @@ impl Settings {
         match reason {
             Reason::Accelerated => log::info!("{what} {address} is accelerated"),
             Reason::Pending => log::info!("{what} {address} is to be accelerated"),
+            Reason::Forks => {
+                log::warn!("{what} {address} stays with the kernel ({}): {reason}", reason.code())
+            }
             _ => log::debug!("{what} {address} stays with the kernel ({}): {reason}", reason.code()),
         }
     }

@@ -10,7 +10,7 @@ use crate::boundary::call_hot;
 use crate::buffers::{entry, Buffers};
 use crate::stream::Stream;
 use crate::table::{self, Owner};
-use crate::{io, memory, real};
+use crate::{forking, io, memory, real};
 
 /// Runs `ours` for a connection of the stack, and `real` for all else. Closures
 /// that own their arguments leave them in registers.
@@ -26,7 +26,7 @@ pub fn either(
     }
     match slot.owner() {
         Owner::Stream(handle) => call_hot(move || ours(Stream { fd, handle })),
-        Owner::Inert => call_hot(|| Err(Errno::EBADF)),
+        Owner::Inert => call_hot(|| Err(forking::refuse())),
         // Listeners and event sets: the kernel knows what is wrong with that.
         Owner::Kernel | Owner::Listener(_) | Owner::Pending { .. } | Owner::Set(_) => real(),
     }

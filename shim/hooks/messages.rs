@@ -11,6 +11,7 @@ use super::io::either;
 use super::poll::limit_of;
 use crate::boundary::call;
 use crate::buffers::{Buffers, MAX_COUNT};
+use crate::forking;
 use crate::stream::Stream;
 use crate::table::{self, Owner};
 use crate::{ancillary, io, memory, real};
@@ -125,7 +126,7 @@ hook! {
             Owner::Stream(handle) => call(|| unsafe {
                 receive_many(Stream { fd, handle }, (messages, count), flags, timeout)
             }),
-            Owner::Inert => call(|| Err(Errno::EBADF)),
+            Owner::Inert => call(|| Err(forking::refuse())),
             // SAFETY: the caller's arguments, unchanged.
             _ => unsafe { real::recvmmsg(fd, messages, count, flags, timeout) },
         }
@@ -187,7 +188,7 @@ hook! {
             Owner::Stream(handle) => call(|| unsafe {
                 send_many(Stream { fd, handle }, (messages, count), flags)
             }),
-            Owner::Inert => call(|| Err(Errno::EBADF)),
+            Owner::Inert => call(|| Err(forking::refuse())),
             // SAFETY: the caller's arguments, unchanged.
             _ => unsafe { real::sendmmsg(fd, messages, count, flags) },
         }

@@ -8,6 +8,9 @@ use tpa_tcp::wire::IpAddress;
 use super::Config;
 use super::options::{Rule, RuleAction};
 
+/// Servers that fork for each connection, by their file's name.
+const FORKING_SERVERS: [&str; 5] = ["inetd", "postgres", "sshd", "vsftpd", "xinetd"];
+
 /// The rules of a configuration, in the order in which they are asked.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -38,6 +41,9 @@ pub enum Reason {
     Program,
     /// A rule with `action = "kernel"` names it.
     KernelRule,
+    /// Its program forks for each connection: the child that serves it has no part
+    /// in its parent's stack.
+    Forks,
     /// Its address is a loopback one, and `loopback` is off.
     Loopback,
     /// Its address is an IPv6 link-local one, which needs an interface beside it.
@@ -63,12 +69,13 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Accelerated,
         Self::Pending,
         Self::NoRule,
         Self::Program,
         Self::KernelRule,
+        Self::Forks,
         Self::Loopback,
         Self::LinkLocal,
         Self::NotToItself,
@@ -89,6 +96,7 @@ impl Reason {
             Self::NoRule => "no_rule",
             Self::Program => "other_program",
             Self::KernelRule => "kernel_rule",
+            Self::Forks => "forks",
             Self::Loopback => "loopback",
             Self::LinkLocal => "link_local",
             Self::NotToItself => "not_to_itself",
@@ -111,6 +119,7 @@ impl fmt::Display for Reason {
             Self::NoRule => "no rule names its address and port",
             Self::Program => "the rules that name it are for other programs",
             Self::KernelRule => "a rule leaves it to the kernel",
+            Self::Forks => "it forks for each connection",
             Self::Loopback => "loopback stays with the kernel without `loopback = true`",
             Self::LinkLocal => "IPv6 link-local addresses stay with the kernel",
             Self::NotToItself => {
@@ -159,7 +168,13 @@ impl Policy {
 
     /// Decides about a listener at this local address (all zeros: every one).
     pub fn decide_listen(&self, program: &str, local: SocketAddr) -> Decision {
-        self.decide(program, local, |rule| rule.listen.iter().any(|pattern| pattern.matches(local)))
+        let decision =
+            self.decide(program, local, |rule| rule.listen.iter().any(|pattern| pattern.matches(local)));
+        if decision.accelerate && FORKING_SERVERS.contains(&program) {
+            Reason::Forks.into()
+        } else {
+            decision
+        }
     }
 
     /// Decides about a connection to this remote address.

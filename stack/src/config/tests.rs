@@ -347,6 +347,15 @@ fn programs_are_chosen_by_glob() {
 }
 
 #[test]
+fn servers_that_fork_for_each_connection_are_the_kernels_and_clients_of_that_name_are_not() {
+    let policy = policy("listen = [5432]\nconnect = [5432]");
+    assert_eq!(policy.decide_listen("postgres", at("0.0.0.0:5432")).reason, Reason::Forks);
+    assert_eq!(policy.decide_listen("postgres", at("0.0.0.0:5433")).reason, Reason::NoRule);
+    assert_eq!(policy.decide_listen("pgbouncer", at("0.0.0.0:5432")).reason, Reason::Pending);
+    assert_eq!(policy.decide_connect("postgres", at("10.0.0.1:5432")).reason, Reason::Pending);
+}
+
+#[test]
 fn the_first_rule_that_matches_decides() {
     let policy = policy(
         "listen = ['1-65535']\n\

@@ -197,6 +197,8 @@ block! {
         decided_other_program: SharedCounter, "sockets";
         /// Sockets left to the kernel by a rule.
         decided_kernel_rule: SharedCounter, "sockets";
+        /// Listeners left to the kernel: their program forks for each connection.
+        decided_forks: SharedCounter, "sockets";
         /// Sockets left to the kernel: loopback.
         decided_loopback: SharedCounter, "sockets";
         /// Sockets left to the kernel: IPv6 link-local addresses.
@@ -229,6 +231,7 @@ impl ProcessCounters {
             Reason::NoRule => &self.decided_no_rule,
             Reason::Program => &self.decided_other_program,
             Reason::KernelRule => &self.decided_kernel_rule,
+            Reason::Forks => &self.decided_forks,
             Reason::Loopback => &self.decided_loopback,
             Reason::LinkLocal => &self.decided_link_local,
             Reason::NotToItself => &self.decided_not_to_itself,

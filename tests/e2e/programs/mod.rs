@@ -5,7 +5,9 @@ mod haproxy;
 mod http;
 mod iperf3;
 mod node;
+mod pgbench;
 mod python;
+mod rust;
 mod sides;
 
 use sides::{Sides, Who, LIMIT};

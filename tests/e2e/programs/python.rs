@@ -65,3 +65,44 @@ fn children_of_an_accelerated_server_compute_its_answers() {
         assert_eq!(payload, Payload { read: 15 * 100_008, written: 15 * 32 });
     }
 }
+
+/// Every connection is served by a child of its own.
+const FORKING: &str = "
+import os, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b'served ' + self.rfile.readline())
+class Server(socketserver.ForkingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+Server(('', 6379), Handler).serve_forever()
+";
+
+/// Tries until it is served, then ten times more.
+const ASKER: &str = "
+import socket, sys
+def ask():
+    with socket.create_connection((sys.argv[1], 6379)) as connection:
+        connection.sendall(b'hello\\n')
+        return connection.makefile('rb').read() == b'served hello\\n'
+def served():
+    try:
+        return ask()
+    except ConnectionError:
+        return False
+tries = next(tries for tries in range(10) if served())
+assert all(ask() for _ in range(10))
+print(tries)
+";
+
+/// Its first child shows what the program is; later connections are the kernel's.
+#[test]
+fn a_server_that_forks_for_each_connection_goes_back_to_the_kernel() {
+    let sides = Sides::new(Who::Server);
+    let server = sides.serve(Program::new("python3").args(&["-c", FORKING]));
+    let [host, _] = sides.at_server();
+    let tries = sides.run_client(Program::new("python3").args(&["-c", ASKER, &host]));
+    let tries: u32 = tries.trim().parse().expect("a number of tries");
+    assert!(tries < 6, "{tries} tries");
+    let log = server.stderr();
+    assert!(log.contains("it forks for each connection"), "{log}");
+}

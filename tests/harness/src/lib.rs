@@ -16,7 +16,7 @@ mod work;
 pub use content::{assert_same, noise};
 pub use counters::{KernelTcp, StackTcp};
 pub use namespace::Namespace;
-pub use paths::{dpdk, shim, tpa};
+pub use paths::{built, dpdk, shim, tpa};
 pub use process::{Finished, Program, Running, wait_until};
 pub use redis::Redis;
 pub use stage::{Device, PORT, Role, Stage};

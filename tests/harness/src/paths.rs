@@ -18,7 +18,12 @@ pub fn dpdk() -> PathBuf {
 }
 
 /// A program of cargo's is `<profile>/<name>`, a test `<profile>/deps/<name>-<hash>`.
-fn built(name: &str) -> PathBuf {
+///
+/// # Panics
+///
+/// When it is missing: the whole workspace has to be built first.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the path of this executable");
     let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     folders

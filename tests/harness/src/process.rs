@@ -164,7 +164,8 @@ impl Running {
     pub fn wait_accelerated(&mut self) {
         wait_until(Duration::from_secs(20), "an accelerated listener", || {
             assert!(self.status().is_none(), "{} ended\n{}", self.name, self.printed());
-            self.stderr().contains("is accelerated on")
+            let stands = |line: &str| line.contains("listener on") && line.ends_with("is accelerated");
+            self.stderr().lines().any(stands)
         });
     }
 
