@@ -8,8 +8,9 @@ use tpa_tcp::wire::{
 };
 
 use super::peer::{Bench, CLIENT, CLIENT_MAC, Received, frame, last_ack, only, syn};
-use super::{Pair, SERVER, read_all, v6};
+use super::{Pair, SERVER, read_all, v6, worker_with};
 use crate::SocketOptions;
+use crate::device::wire::wire;
 use crate::device::{Batch, Device};
 use crate::handle::Handle;
 use crate::worker::{ConnectState, Worker};
@@ -152,6 +153,32 @@ fn a_listener_on_all_addresses_of_one_family_refuses_the_other() {
     bench.server.lock().listen(super::ANY, 16, SocketOptions::default()).unwrap();
     let refused = only(bench.send_frame(&frame(CLIENT6, SERVER6, &syn())));
     assert!(refused.tcp().flags.contains(tpa_tcp::wire::TcpFlags::RST));
+}
+
+#[test]
+fn a_worker_reaches_itself_over_ipv6() {
+    let (device, mut outside) = wire(1500);
+    let worker = worker_with(device, 1, true);
+    let listener = worker.lock().listen_dual(SERVER6.port(), 16, SocketOptions::default()).unwrap();
+    for ip in [std::net::Ipv6Addr::LOCALHOST.into(), SERVER6.ip()] {
+        let at = std::net::SocketAddr::new(ip, SERVER6.port());
+        let client = worker.lock().connect(None, at, SocketOptions::default()).unwrap();
+        while worker.lock().poll() > 0 {}
+        let server = worker.lock().accept(listener).unwrap();
+        assert_eq!(worker.lock().peer_addr(server).unwrap().ip(), ip);
+        let data = vec![7; 200_000];
+        let (mut sent, mut received) = (0, 0);
+        while received < data.len() {
+            sent += worker.lock().send(client, &data[sent..]).unwrap_or(0);
+            while worker.lock().poll() > 0 {}
+            received += read_all(&worker, server).len();
+        }
+        let largest = worker.lock().info(client).unwrap().snd_mss;
+        assert_eq!(largest, 65_535 - 72, "a packet is no longer than one of IPv4 may be");
+    }
+    let mut batch = Batch::new();
+    outside.rx_burst(&mut batch);
+    assert!(batch.is_empty(), "nothing leaves");
 }
 
 #[test]
