@@ -17,6 +17,7 @@ fn script(body: &str) -> String {
 /// and the segments that the kernel handled.
 fn run(body: &str) -> (StackTcp, u64) {
     let (namespace, work) = (Namespace::new("a"), Work::new());
+    namespace.add_ipv6("lo", "fd77::5");
     let config = work.write("tpa.conf", format!("{CONFIG}device = 'none'\n"));
     // `sleep` holds the other end of the pipe.
     let text = work.write("script.py", script(body));
@@ -95,6 +96,20 @@ asyncio.run(main())
 ");
     assert_eq!(stack.get("connections_opened"), 120);
     assert!(stack.get("bytes_received") > 9_000_000, "{stack:?}");
+    assert_eq!(kernel, 0, "the kernel saw segments");
+}
+
+#[test]
+fn ipv6_and_both_families_of_one_listener_loop() {
+    let (stack, kernel) = run("
+for port, bound, to in (7011, '::1', '::1'), (7012, '::', '127.0.0.1'), (7013, '::', '::ffff:127.0.0.1'), (7014, '::', 'fd77::5'), (7015, '::', '::'):
+    l = socket.create_server((bound, port), family=socket.AF_INET6, dualstack_ipv6=bound == '::')
+    with socket.create_connection((to, port)) as a, l.accept()[0] as b:
+        assert b.getpeername()[1] == a.getsockname()[1]
+        a.sendall(b'x' * 100000); a.shutdown(socket.SHUT_WR)
+        assert len(b''.join(iter(lambda: b.recv(65536), b''))) == 100000
+");
+    assert_eq!((stack.get("connections_opened"), stack.get("bytes_received")), (5, 500_000));
     assert_eq!(kernel, 0, "the kernel saw segments");
 }
 

@@ -1,5 +1,10 @@
 //! Programs that open, connect, double and close descriptors as fast as they can,
-//! over connections to themselves.
+//! over connections to themselves. A minute of the one and ten million connections of
+//! the other with `TPA_FULL=1`.
+//!
+//! Last seen in full: 12 073 581 calls with 1 129 923 connections and 30 020 children in
+//! a minute; ten million connections in six minutes on a busy machine of two cores, with
+//! 5776 KiB of memory after the first million and 5908 KiB at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -48,7 +48,7 @@ pub struct Config {
     /// A socket that should be accelerated and cannot be is an error of the
     /// call instead of a kernel socket.
     pub strict: bool,
-    /// Connections of the process to itself, at 127.0.0.0/8 and its own
+    /// Connections of the process to itself, at 127.0.0.0/8, ::1 and its own
     /// addresses, stay inside the stack.
     pub loopback: bool,
     /// The device that carries accelerated connections.

@@ -66,13 +66,16 @@ void start_peer(const char *namespace, const char *self) {
 }
 
 static long ask(struct request request) {
-    long result = -EIO;
-    if (write(control, &request, sizeof request) != sizeof request ||
-        read(control, &result, sizeof result) != sizeof result) {
-        fprintf(stderr, "the peer is gone\n");
-        exit(1);
+    long result = -EIO, count;
+    if (write(control, &request, sizeof request) == sizeof request) {
+        // A signal that was late on a busy machine is none of the peer's.
+        while ((count = read(control, &result, sizeof result)) < 0 && errno == EINTR)
+            continue;
+        if (count == sizeof result)
+            return result;
     }
-    return result;
+    perror("the peer is gone");
+    exit(1);
 }
 
 long peer_listen(int slot, int port) { return ask((struct request){LISTEN, slot, port, 0, ""}); }

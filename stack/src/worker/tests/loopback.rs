@@ -105,6 +105,26 @@ fn any_address_of_127_and_the_own_ones_lead_back_with_linuxs_source() {
 }
 
 #[test]
+fn ipv6_loops_as_well_and_in_segments_as_large() {
+    let house = House::new();
+    let local = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 6379));
+    let listener = house.listen(local, 16);
+    let client = house.connect(local);
+    house.poll();
+    let server = house.worker.lock().accept(listener).unwrap();
+    assert_eq!(house.worker.lock().peer_addr(server).unwrap().ip(), local.ip());
+    let data = vec![7; 1_000_000];
+    let (mut sent, mut received) = (0, 0);
+    while received < data.len() {
+        sent += house.send(client, &data[sent..]).unwrap_or(0);
+        house.worker.lock().poll();
+        received += read_all(&house.worker, server).len();
+    }
+    assert_eq!(received, data.len());
+    assert!(house.worker.lock().counters.loopback_frames.get() < 500);
+}
+
+#[test]
 fn a_source_may_be_any_own_address_and_port() {
     let house = House::new();
     let listener = house.listen(LOCAL, 16);
