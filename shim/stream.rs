@@ -274,7 +274,9 @@ fn destination(fd: RawFd, settings: &Settings, remote: SocketAddr) -> SocketAddr
 /// where a connection to ourselves finds no listener of ours: another process
 /// may listen there.
 fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static Stack>, Errno> {
-    if settings.has_loopback() {
+    let finds_nobody =
+        |stack: &Stack| stack.loops(remote.ip()) && !stack.home().lock().is_listened_on(remote);
+    if settings.has_loopback() && Stack::get().is_none_or(finds_nobody) {
         let is_meant = |local: SocketAddr| local.port() == remote.port();
         pending::promote_all(|fd| address::of_listener(fd).is_some_and(is_meant))?;
     }
@@ -287,8 +289,12 @@ fn stack_for(settings: &Settings, remote: SocketAddr) -> Result<Option<&'static 
         without();
         return Ok(None);
     };
-    if stack.loops(remote.ip()) && !stack.home().lock().is_listened_on(remote) {
-        settings.settle(Purpose::Connect(remote), Reason::NotToItself);
+    let kernels = match stack.owns(remote.ip()) && !settings.has_loopback() {
+        true => Some(Reason::Loopback),
+        false => finds_nobody(stack).then_some(Reason::NotToItself),
+    };
+    if let Some(reason) = kernels {
+        settings.settle(Purpose::Connect(remote), reason);
         return Ok(None);
     }
     Ok(Some(stack))

@@ -184,6 +184,11 @@ impl Stack {
         self.identity.serves(local.into())
     }
 
+    /// Whether the device has this address.
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.identity.owns(address.into())
+    }
+
     /// Whether connections to this address stay inside the stack.
     pub fn loops(&self, remote: IpAddr) -> bool {
         self.identity.loops(remote.into())

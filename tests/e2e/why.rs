@@ -53,7 +53,7 @@ fn each_socket_has_a_reason_that_tools_and_log_tell() {
         "l = socket.create_server(('', 6379)); l.setblocking(False)\n\
          try: l.accept()\nexcept BlockingIOError: pass\n\
          socket.create_server(('127.0.0.1', 6380))\n\
-         for name in ('10.77.0.2', 7000), ('10.77.0.2', 7005), ('10.77.0.2', 22), ('203.0.113.7', 80), ('10.77.0.2', 81):\n    \
+         for name in ('10.77.0.2', 7000), ('10.77.0.2', 7005), ('10.77.0.2', 22), ('203.0.113.7', 80), ('10.77.0.2', 81), ('10.77.0.1', 7001):\n    \
              s = socket.socket(); s.setblocking(False); s.connect_ex(name) == errno.EINPROGRESS and s.connect_ex(name)\n\
          u = socket.socket(type=socket.SOCK_DGRAM); u.connect(('10.77.0.2', 53))",
     );
@@ -66,6 +66,7 @@ fn each_socket_has_a_reason_that_tools_and_log_tell() {
         "connect 10.77.0.2:22 no_rule",
         "connect 203.0.113.7:80 no_path",
         "connect 10.77.0.2:81 other_program",
+        "connect 10.77.0.1:7001 loopback",
     ];
     assert_eq!(lines(&why), expected, "{log}");
     assert_eq!(why["reasons"]["accelerated"], 2);

@@ -44,7 +44,8 @@ pub enum Reason {
     /// Its program forks for each connection: the child that serves it has no part
     /// in its parent's stack.
     Forks,
-    /// Its address is a loopback one, and `loopback` is off.
+    /// Its address is a loopback one, or it goes to an own address of the device,
+    /// and `loopback` is off.
     Loopback,
     /// Its address is an IPv6 link-local one, which needs an interface beside it.
     LinkLocal,
