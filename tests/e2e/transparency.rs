@@ -51,7 +51,7 @@ fn programs_print_and_return_the_same() {
         Program::new("ls").arg("/nonexistent"),
         Program::new("false"),
         Program::new("curl").args(&["-sS", page]),
-        Program::new("curl").args(&["-sS", "http://127.0.0.1:8001/"]),
+        Program::new("curl").args(&["-s", "http://127.0.0.1:8001/"]),
         Program::new("python3").args(&["-c", "import socket, sys; print(socket.gethostname()); sys.exit(7)"]),
         Program::new("sh")
             .args(&["-c", &format!("curl -s {page} | sort | uniq -c; seq 100000 | tail -n 1 | wc -c")]),

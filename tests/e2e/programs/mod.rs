@@ -7,6 +7,7 @@ mod iperf3;
 mod node;
 mod pgbench;
 mod python;
+mod redis;
 mod rust;
 mod sides;
 
