@@ -8,14 +8,14 @@ use crate::harness::{wait_until, KernelTcp, Namespace, Program, StackTcp, Work};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// 100 connections in four threads: each stores a value, the last of them of
+/// 500 connections in four threads: each stores a value, the last of them of
 /// 1 MB less the item's head, and reads it again.
 const CLIENT: &str = "
 import socket, threading
 def run(thread):
-    links = [socket.create_connection(('10.77.0.1', 11211)) for _ in range(25)]
+    links = [socket.create_connection(('10.77.0.1', 11211)) for _ in range(125)]
     for number, link in enumerate(links):
-        size = 1000000 if number == 24 else 10 + number * 400
+        size = 1000000 if number == 124 else 10 + number * 400
         value = bytes((thread * 31 + number + i) % 251 for i in range(1000)) * (size // 1000 + 1)
         value = value[:size]
         key = b'k%d-%d' % (thread, number)
@@ -62,7 +62,7 @@ fn serve_as_another_user(server_config: &str, client_config: Option<&str>, work:
     program.run(&client, work, LIMIT).good();
     assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
     let stack = StackTcp::of(pid).expect("the stack");
-    let payload = 4 * (1_000_000 + (0..24).map(|number| 10 + number * 400).sum::<u64>());
+    let payload = 4 * (1_000_000 + (0..124).map(|number| 10 + number * 400).sum::<u64>());
     for direction in ["bytes_received", "bytes_sent"] {
         let bytes = stack.get(direction);
         assert!((payload..payload + 100_000).contains(&bytes), "{direction}: {bytes} for {payload}");
