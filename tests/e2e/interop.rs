@@ -228,7 +228,7 @@ fn what_our_configuration_turns_off_is_not_used_with_linux() {
 /// Kinds of trouble one at a time and worse than in the other tests.
 #[test]
 fn any_kind_of_trouble_leaves_every_byte_to_a_linux_client() {
-    let stage = Stage::new(size() / 3);
+    let stage = Stage::new(1 << 20);
     let mut ours = stage.start_listening("ours", Some(""));
     let mut plans =
         vec!["burst=2%/8", "delay=100%/10ms, drop=0.5%", "corrupt=1%, truncate=1%", "dup=30%, reorder=20%"];
