@@ -6,10 +6,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tpa_sim::direct::{self, received};
 use tpa_tcp::wire::TcpRepr;
-use tpa_tcp::{
-    Chunk, Config, Connection, Duration, Instant, Params, Payload, RecvError, SeqNum, State, Transmit,
-};
+use tpa_tcp::{Chunk, Config, Connection, Duration, Instant, Params, Payload, RecvError, SeqNum, State};
 
 /// A small request, and the reply to it.
 const SMALL: usize = 64;
@@ -36,37 +35,13 @@ impl Payload for Packet {
     }
 }
 
-/// The segment as its receiver parses it.
-fn received(segment: &Transmit<'_>) -> TcpRepr {
-    TcpRepr {
-        src_port: 1,
-        dst_port: 2,
-        seq: segment.seq,
-        ack: segment.ack,
-        flags: segment.flags,
-        window: segment.window,
-        urgent: 0,
-        options: segment.options.clone(),
-        payload_len: segment.payload_len(),
-        ecn: segment.ecn,
-    }
-}
-
 fn payload(segment: &TcpRepr) -> Option<Chunk<Packet>> {
     (segment.payload_len > 0).then_some(Chunk { buf: Packet, range: 0..segment.payload_len })
 }
 
 /// Passes on what `from` wants to send; the number of segments.
 fn pass(from: &mut Connection<Packet>, to: &mut Connection<Packet>, now: Instant) -> u32 {
-    let mut count = 0;
-    while from.wants_transmit()
-        && let Some(segment) = from.poll_transmit(now, usize::from(MSS))
-    {
-        let segment = received(&segment);
-        to.on_segment(&segment, payload(&segment), now);
-        count += 1;
-    }
-    count
+    direct::pass(from, to, MSS, now, || Packet)
 }
 
 /// Two ends of a connection, and the time.

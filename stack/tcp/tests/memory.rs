@@ -5,8 +5,8 @@ use std::alloc::System;
 use std::sync::Arc;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
-use tpa_tcp::wire::TcpRepr;
-use tpa_tcp::{Chunk, Config, Connection, Duration, Instant, Params, Payload, SeqNum, Transmit};
+use tpa_sim::direct::{self, received};
+use tpa_tcp::{Config, Connection, Duration, Instant, Params, Payload, SeqNum};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -30,30 +30,9 @@ impl Payload for Packet {
 
 static BYTES: [u8; 2048] = [7; 2048];
 
-/// The segment as its receiver parses it.
-fn received(segment: &Transmit<'_>) -> TcpRepr {
-    TcpRepr {
-        src_port: 1,
-        dst_port: 2,
-        seq: segment.seq,
-        ack: segment.ack,
-        flags: segment.flags,
-        window: segment.window,
-        urgent: 0,
-        options: segment.options.clone(),
-        payload_len: segment.payload_len(),
-        ecn: segment.ecn,
-    }
-}
-
 /// Passes on what `from` wants to send.
 fn pass(from: &mut Connection<Packet>, to: &mut Connection<Packet>, now: Instant) {
-    while let Some(segment) = from.poll_transmit(now, usize::from(MSS)) {
-        let segment = received(&segment);
-        let range = 0..segment.payload_len;
-        let chunk = (!range.is_empty()).then_some(Chunk { buf: Packet(&BYTES), range });
-        to.on_segment(&segment, chunk, now);
-    }
+    direct::pass(from, to, MSS, now, || Packet(&BYTES));
 }
 
 fn exchange(from: &mut Connection<Packet>, to: &mut Connection<Packet>, len: usize, now: Instant) {

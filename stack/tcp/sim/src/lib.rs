@@ -36,6 +36,7 @@
 
 mod bulk;
 mod content;
+pub mod direct;
 mod exchange;
 mod frame;
 pub mod goodput;
