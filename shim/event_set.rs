@@ -19,7 +19,7 @@ use crate::stream::Stream;
 use crate::table::{self, Flag, Owner, Slot};
 use crate::wait::{self, Patience, Wait};
 use crate::watches::{self, Watch};
-use crate::{nested, pending, real};
+use crate::{nested, pending, real, rouse};
 
 /// Event sets with accelerated members that a process can have at a time.
 const MAX_SETS: usize = 1024;
@@ -80,6 +80,7 @@ fn adopt(epfd: RawFd) -> Result<SetId, Errno> {
             table::replace_all(epfd, slot, Slot::set(SetId(id)));
         }
         adopt_outer(SetId(id));
+        rouse::after_adoption(table::numbers_of(Slot::set(SetId(id))));
         return Ok(SetId(id));
     }
     // Another thread was faster.
@@ -352,9 +353,9 @@ impl Both<'_> {
         let room = room.min(i32::MAX as usize) as i32;
         // SAFETY: no more than the array holds; the mask is null or the program's.
         let ready = unsafe { real::epoll_pwait(self.epfd, self.out.as_mut_ptr(), room, 0, self.mask) };
-        match check(ready) {
+        match check(ready).map(|ready| rouse::strip(&mut self.out[..ready as usize])) {
             Ok(0) => None,
-            ready => Some(ready.map(|ready| ready as usize)),
+            ready => Some(ready),
         }
     }
 

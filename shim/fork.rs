@@ -16,7 +16,7 @@ use tpa_stack::{decisions, Stack};
 use crate::boundary::shield;
 use crate::table::{self, Owner, Slot};
 use crate::watches::{self, Watches};
-use crate::{forking, reserve, start, stdio};
+use crate::{forking, reserve, rouse, start, stdio};
 
 /// The process whose sockets the table describes; 0 while there are none.
 static OWNER: AtomicU32 = AtomicU32::new(0);
@@ -91,6 +91,7 @@ extern "C" fn child() {
     }
     shield(|| {
         PARENT.store(OWNER.swap(process::id(), Ordering::Relaxed), Ordering::Relaxed);
+        rouse::after_fork_child();
         if let Some(stack) = Stack::get() {
             stack.after_fork_child();
             start::forbid();

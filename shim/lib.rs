@@ -39,6 +39,7 @@ mod polling;
 mod privilege;
 mod real;
 mod reserve;
+mod rouse;
 mod signals;
 mod start;
 mod stdio;

@@ -13,7 +13,7 @@ use tpa_stack::Stack;
 use super::poll::{limit_of, millis};
 use crate::boundary::call;
 use crate::table::{self, Owner, Slot};
-use crate::{descriptor, event_set, inherited, memory, pending, real};
+use crate::{descriptor, event_set, inherited, memory, pending, real, rouse};
 
 /// `EP_MAX_EVENTS`: the most that one wait may ask for.
 const MAX_EVENTS: usize = i32::MAX as usize / size_of::<epoll_event>();
@@ -22,6 +22,7 @@ const MAX_EVENTS: usize = i32::MAX as usize / size_of::<epoll_event>();
 fn note_set(fd: c_int) {
     descriptor::claim(fd);
     if fd >= 0 {
+        rouse::new_set(fd);
         table::set(fd, Slot::kernel_with(Slot::EVENTS));
     }
 }
@@ -75,7 +76,7 @@ hook! {
     ) -> c_int => epoll_wait_hook {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { real::epoll_wait(epfd, events, room, timeout) };
-        if table::slot(epfd).is_kernel() {
+        if timeout == 0 && table::slot(epfd).is_kernel() {
             return real();
         }
         // SAFETY: the caller's promise.
@@ -93,7 +94,7 @@ hook! {
     ) -> c_int => epoll_pwait_hook {
         // SAFETY: the caller's arguments, unchanged.
         let real = || unsafe { real::epoll_pwait(epfd, events, room, timeout, mask) };
-        if table::slot(epfd).is_kernel() {
+        if timeout == 0 && table::slot(epfd).is_kernel() {
             return real();
         }
         // SAFETY: the caller's promise.
@@ -116,15 +117,45 @@ pub unsafe extern "C" fn epoll_pwait2(
 ) -> c_int {
     // SAFETY: the caller's arguments, unchanged.
     let real = || unsafe { real::epoll_pwait2(epfd, events, room, timeout, mask) };
-    if table::slot(epfd).is_kernel() {
-        return real();
-    }
     // SAFETY: the caller's promise.
     match unsafe { limit_of(timeout) } {
         // SAFETY: the caller's promise.
         Ok(limit) => unsafe { wait(epfd, (events, room), limit, mask, real) },
+        // The kernel says what is wrong first.
+        Err(_) if table::slot(epfd).is_kernel() => real(),
         Err(errno) => call(move || Err(errno)),
     }
+}
+
+/// A wait on a set. One of the kernel's alone may be adopted meanwhile.
+///
+/// # Safety
+///
+/// As epoll_pwait(2).
+///
+/// A C function for the sake of [`crate::cancel::act`].
+#[allow(improper_ctypes_definitions)] // Only ever called from Rust.
+unsafe extern "C" fn wait(
+    epfd: c_int,
+    (events, room): (*mut epoll_event, c_int),
+    limit: Option<Duration>,
+    mask: *const sigset_t,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    let mut limit = limit;
+    if table::slot(epfd).is_kernel() {
+        let began = if limit.is_some() { rouse::clock() } else { 0 };
+        if let Some(ready) = rouse::sleep(epfd, &real) {
+            // SAFETY: the kernel has just written that many.
+            let left = unsafe { rouse::after_sleep(epfd, events, ready) };
+            if ready <= 0 || left > 0 {
+                return left;
+            }
+        }
+        limit = limit.map(|limit| limit.saturating_sub(Duration::from_micros(rouse::clock() - began)));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { wait_adopted(epfd, (events, room), limit, mask, real) }
 }
 
 /// A wait on an adopted set, or on what only looks like one.
@@ -135,7 +166,7 @@ pub unsafe extern "C" fn epoll_pwait2(
 ///
 /// A C function for the sake of [`crate::cancel::act`].
 #[allow(improper_ctypes_definitions)] // Only ever called from Rust.
-unsafe extern "C" fn wait(
+unsafe extern "C" fn wait_adopted(
     epfd: c_int,
     (events, room): (*mut epoll_event, c_int),
     limit: Option<Duration>,

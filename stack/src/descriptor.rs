@@ -5,10 +5,13 @@
 //! What the stack opens for itself therefore moves up.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit};
+
+use crate::fork;
 
 /// Highest number that we move up to: the kernel's descriptor table grows to
 /// the highest number in use, and `fork` copies it.
@@ -29,6 +32,18 @@ pub fn move_high(fd: OwnedFd) -> io::Result<OwnedFd> {
     let moved = fcntl(fd.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(floor))?;
     // SAFETY: fcntl has just made this number, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(moved) })
+}
+
+/// An eventfd(2) that is always readable and never closed, but in a forked child.
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`.
+pub fn always_readable() -> io::Result<RawFd> {
+    let eventfd = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let fd = move_high(eventfd.into())?.into_raw_fd();
+    fork::note(fd);
+    Ok(fd)
 }
 
 #[cfg(test)]

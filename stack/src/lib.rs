@@ -24,6 +24,7 @@ pub mod request;
 mod worker;
 
 pub use clock::now;
+pub use descriptor::always_readable;
 pub use handle::{Handle, SetId};
 pub use instance::{Purpose, Stack, StartError};
 pub use options::SocketOptions;

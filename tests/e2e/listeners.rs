@@ -162,3 +162,41 @@ fn listeners_of_one_process_share_an_address_with_reuseport() {
     assert_eq!(StackTcp::of(process.pid()).expect("the stack").get("bytes_sent"), 64 * 3);
     assert_eq!(KernelTcp::of(&server), kernel, "the kernel handled no segment");
 }
+
+/// A thread waits for an event set, and only then the listener joins it.
+const LATE_LISTENER: &str = "
+import select, socket, threading, time
+events = select.epoll()
+heard = []
+threads = [threading.Thread(target=lambda: heard.append(events.poll(20))) for _ in range(2)]
+[thread.start() for thread in threads]
+time.sleep(0.5)
+listener = socket.socket()
+listener.bind(('0.0.0.0', 6379))
+listener.listen()
+events.register(listener, select.EPOLLIN)
+[thread.join() for thread in threads]
+assert heard == [[(listener.fileno(), select.EPOLLIN)]] * 2, heard
+link, _ = listener.accept()
+link.sendall(link.recv(100).upper())
+link.recv(100)
+";
+
+const LATE_CLIENT: &str = "
+import socket
+link = socket.create_connection(('10.77.0.1', 6379), 20)
+link.sendall(b'hello')
+assert link.recv(100) == b'HELLO'
+";
+
+#[test]
+fn threads_that_wait_already_hear_of_a_listener_that_joins() {
+    let stage = Stage::new(Device::AfXdp);
+    let [server, client] = [("server.py", LATE_LISTENER), ("client.py", LATE_CLIENT)]
+        .map(|(name, text)| Program::new("python3").arg(stage.work.write(name, text)));
+    let server = stage.serve(server);
+    let kernel = KernelTcp::of(&stage.server);
+    stage.run(client, LIMIT).good();
+    server.finish(LIMIT).good();
+    assert_eq!(KernelTcp::of(&stage.server), kernel, "the kernel handled no segment");
+}

@@ -1,4 +1,4 @@
-//! Rust's std and tokio: a thread a connection, and an event loop.
+//! Rust's std and tokio: a thread a connection, and an event loop of two threads.
 
 use super::sides::Payload;
 use super::{Sides, Who};

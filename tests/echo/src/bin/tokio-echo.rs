@@ -1,4 +1,4 @@
-//! Echo by tokio, on one thread.
+//! Echo by tokio, on two threads.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ async fn ask_one(asking: Asking, number: u64) -> Outcome<()> {
 }
 
 fn main() -> Outcome<()> {
-    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_io().build()?;
     match task()? {
         Task::Serve(port) => runtime.block_on(serve(port)),
         Task::Ask(asking) => runtime.block_on(ask(asking)),
