@@ -1,11 +1,12 @@
 //! The writer's side: makes the file, maps it, removes it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use memmap2::{Advice, MmapRaw};
 
@@ -21,6 +22,8 @@ use crate::request::SOCKET;
 const MAX_WORKERS: usize = 64;
 /// The file while it is being written.
 const UNFINISHED: &str = "counters.new";
+/// How long an empty folder may wait for its files.
+const FRESH: Duration = Duration::from_secs(60);
 /// Where values start: a multiple of this, so of a block's alignment too.
 pub const PAGE: usize = 4096;
 
@@ -245,6 +248,20 @@ fn remove_stale(run_dir: &Path) {
     for listed in list(run_dir).filter(|listed| listed.header.process.is_gone()) {
         remove_files(&listed.dir);
     }
+    // A program that dropped root removes its files, but may not remove the folder;
+    // tpad does, unless it is killed. Only an empty one can be removed so.
+    for folder in fs::read_dir(run_dir).into_iter().flatten().flatten().filter(is_forsaken) {
+        let _ = fs::remove_dir(folder.path());
+    }
+}
+
+/// Whether a folder is that of a process which is gone, and nobody is about to fill
+/// it: a process of another PID namespace may have been given it just now.
+fn is_forsaken(folder: &DirEntry) -> bool {
+    let pid = folder.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+    let age = folder.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+        && age.is_some_and(|age| age > FRESH)
 }
 
 /// Removes what we put into an instance's directory, and the directory when

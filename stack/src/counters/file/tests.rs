@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use proptest::prelude::*;
 
@@ -222,4 +223,21 @@ proptest! {
         bytes.truncate(cut.index(bytes.len() + 1));
         read_bytes(&run_dir, &bytes);
     }
+}
+
+#[test]
+fn an_empty_folder_of_the_dead_is_removed_when_it_is_old() {
+    let run_dir = RunDir::new();
+    // Beyond the highest number that a process can have (PID_MAX_LIMIT).
+    let [old, young, full] = ["4194305", "4194306", "4194307"].map(|name| run_dir.0.join(name));
+    for folder in [&old, &young, &full] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(full.join("something"), "of somebody").unwrap();
+    let times = fs::FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(120));
+    for folder in [&old, &full] {
+        File::open(folder).unwrap().set_times(times).unwrap();
+    }
+    remove_stale(&run_dir.0);
+    assert_eq!([old, young, full].map(|folder| folder.exists()), [false, true, true]);
 }
