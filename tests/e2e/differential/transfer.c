@@ -120,15 +120,14 @@ void receiving(enum kind kind) {
     end(fd);
 }
 
-// Fills a non-blocking socket's send buffer; whether it ended with EAGAIN.
-// Until there is no room: over the kernel's loopback, where frames are large, even
-// after the peer's delayed acknowledgement.
+// Fills a socket's send buffer; whether it ended with EAGAIN. Until a pause brings
+// no more room: buffers grow, and acknowledgements may be late.
 static int fill(int fd) {
     static char block[8192];
-    for (int turn = 0; turn < 2; turn++) {
-        usleep(peer_is_thread ? turn * 60000 : 0);
-        while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+    for (int turn = 0, took = 1; turn < 30 && took; turn++) {
+        for (took = 0; send(fd, block, sizeof block, MSG_DONTWAIT) > 0; took++)
             continue;
+        usleep(60000);
     }
     return errno == EAGAIN;
 }
