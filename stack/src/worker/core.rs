@@ -261,12 +261,9 @@ impl Core {
             self.wheel.insert(index, at);
         }
         let over = stream.connection.is_closed().then_some(stream.flow);
-        if let Some(key) = over
-            && self.flows.get(&key) == Some(&index)
-        {
+        if let Some(key) = over {
             // As Linux unhashes at TCP_CLOSE: the four numbers are free again.
-            self.flows.remove(&key);
-            self.counters.connections_now.set(self.flows.len() as u64);
+            self.forget_flow(index, key);
         }
         if abandoned {
             self.bury_if_done(index);

@@ -82,7 +82,7 @@ impl Core {
         let Some(Socket::Stream(stream)) = self.sockets.at(index) else { return };
         let isn = stream.connection.next_isn_after();
         stream.connection.abort(self.now);
-        self.flows.remove(&key);
+        self.forget_flow(index, key);
         self.settle(index);
         if let Some(listener) = self.listener_of(key) {
             self.open_passively(listener, frame, key, Some(isn));
@@ -192,15 +192,26 @@ impl Core {
         }
         let key = stream.flow;
         let port = stream.holds_port.then(|| key.local_port());
-        self.sockets.remove(index);
-        if self.flows.get(&key) == Some(&index) {
-            self.flows.remove(&key);
-        }
+        self.forget_stream(index, key);
         if let Some(port) = port {
             self.ports.release(port, self.now);
         }
+    }
+
+    /// Takes a stream out of the table and, unless another one has its four numbers
+    /// by now, out of the flows.
+    pub fn forget_stream(&mut self, index: u32, key: FlowKey) {
+        self.sockets.remove(index);
+        self.forget_flow(index, key);
         self.counters.connections_closed.add(1);
-        self.counters.connections_now.set(self.flows.len() as u64);
+    }
+
+    /// Takes the four numbers of a stream out of the flows, if they are still its own.
+    pub fn forget_flow(&mut self, index: u32, key: FlowKey) {
+        if self.flows.get(&key) == Some(&index) {
+            self.flows.remove(&key);
+            self.counters.connections_now.set(self.flows.len() as u64);
+        }
     }
 
     /// Connections that wait in a listener that closes are reset, as Linux does.

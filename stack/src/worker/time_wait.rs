@@ -22,12 +22,7 @@ impl Core {
         let Some(time_wait) = TimeWait::of(&stream.connection) else { return };
         let key = stream.flow;
         let resting = Resting { time_wait, holds_port: stream.holds_port };
-        self.sockets.remove(index);
-        if self.flows.get(&key) == Some(&index) {
-            self.flows.remove(&key);
-        }
-        self.counters.connections_closed.add(1);
-        self.counters.connections_now.set(self.flows.len() as u64);
+        self.forget_stream(index, key);
         if self.time_wait.len() >= self.settings.time_wait_max
             && let Some((oldest, resting)) = self.time_wait.pop_first()
         {
