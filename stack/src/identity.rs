@@ -9,6 +9,11 @@ use tpa_tcp::wire::{EthernetAddress, IpAddress};
 use crate::device::Steering;
 use crate::host;
 
+/// Length of the IP and TCP headers without options in a packet to `peer`.
+pub const fn headers(peer: IpAddress) -> u16 {
+    if peer.is_v4() { 20 + 20 } else { 40 + 20 }
+}
+
 /// Where the segments for a destination go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
@@ -145,8 +150,8 @@ impl Identity {
     /// Largest segment payload before options in a packet to `peer` (RFC 9293
     /// 3.7.1).
     pub fn mss(&self, peer: IpAddress) -> u16 {
-        let (least, headers) = if peer.is_v4() { (576, 40) } else { (1280, 60) };
-        (self.mtu.clamp(least, 65535) - headers) as u16
+        let least = if peer.is_v4() { 576 } else { 1280 };
+        self.mtu.clamp(least, 65535) as u16 - headers(peer)
     }
 }
 

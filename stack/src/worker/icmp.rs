@@ -5,6 +5,7 @@ use tpa_tcp::Error;
 use tpa_tcp::wire::{Icmpv4Frame, Icmpv4Message, Icmpv6Frame, Icmpv6Message, IpAddress, QuotedSegment};
 
 use crate::device::Device;
+use crate::identity::headers;
 use crate::packet::Packet;
 use crate::worker::core::Core;
 use crate::worker::path_mtu;
@@ -19,19 +20,15 @@ enum Report {
     /// It could not be delivered.
     Undeliverable(Error),
     /// It is larger than the next link, whose MTU this is; zero: not told.
-    TooBig(u16),
-    /// The same over IPv6.
-    TooBigV6(u32),
+    TooBig(u32),
 }
 
-impl Report {
-    /// The MTU that it tells, when it is smaller than the one in use.
-    fn smaller_mtu(self, segment: &QuotedSegment, current: u16) -> Option<u16> {
-        match self {
-            Self::TooBig(mtu) if segment.dst.is_v4() => path_mtu::plausible(mtu, segment.total_len, current),
-            Self::TooBigV6(mtu) if !segment.dst.is_v4() => path_mtu::plausible_v6(mtu, current),
-            _ => None,
-        }
+/// The MTU that is reported, when it is smaller than the one in use.
+fn smaller_mtu(mtu: u32, segment: &QuotedSegment, current: u16) -> Option<u16> {
+    if segment.dst.is_v4() {
+        path_mtu::plausible(u16::try_from(mtu).ok()?, segment.total_len, current)
+    } else {
+        path_mtu::plausible_v6(mtu, current)
     }
 }
 
@@ -63,7 +60,9 @@ fn error_of_v6(code: u8) -> Error {
 /// What a message reports, and where it quotes the segment.
 fn report_of(message: &Icmpv4Message) -> Option<(Report, std::ops::Range<usize>)> {
     let (report, original) = match message {
-        Icmpv4Message::Unreachable { code: TOO_BIG, mtu, original } => (Report::TooBig(*mtu), original),
+        Icmpv4Message::Unreachable { code: TOO_BIG, mtu, original } => {
+            (Report::TooBig(u32::from(*mtu)), original)
+        }
         Icmpv4Message::Unreachable { code, original, .. } => {
             (Report::Undeliverable(error_of(*code)?), original)
         }
@@ -79,7 +78,7 @@ fn report_of(message: &Icmpv4Message) -> Option<(Report, std::ops::Range<usize>)
 /// The same of an ICMPv6 message.
 fn report_of_v6(message: &Icmpv6Message) -> Option<(Report, std::ops::Range<usize>)> {
     let (report, original) = match message {
-        Icmpv6Message::PacketTooBig { mtu, original } => (Report::TooBigV6(*mtu), original),
+        Icmpv6Message::PacketTooBig { mtu, original } => (Report::TooBig(*mtu), original),
         Icmpv6Message::Unreachable { code, original } => {
             (Report::Undeliverable(error_of_v6(*code)), original)
         }
@@ -159,9 +158,9 @@ impl Core {
         }
         match report {
             Report::Undeliverable(error) => stream.connection.on_unreachable(error),
-            Report::TooBig(_) | Report::TooBigV6(_) => {
-                let current = stream.connection.info().path_mss as u16 + path_mtu::headers(segment.dst);
-                let Some(mtu) = report.smaller_mtu(segment, current) else { return false };
+            Report::TooBig(mtu) => {
+                let current = stream.connection.info().path_mss as u16 + headers(segment.dst);
+                let Some(mtu) = smaller_mtu(mtu, segment, current) else { return false };
                 let known = self.paths.learn(segment.dst, mtu, self.now);
                 stream.connection.on_path_mtu(known.size, known.until);
                 self.counters.path_mtu_lowered.add(1);

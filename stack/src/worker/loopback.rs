@@ -8,16 +8,16 @@ use std::io;
 use tpa_tcp::wire::{ETHERNET_HEADER_LEN, IpAddress};
 
 use crate::device::pool::Pool;
+use crate::identity::headers;
 use crate::packet::{Packet, PacketFlags};
 use crate::worker::core::Core;
-use crate::worker::path_mtu;
 
 /// Largest IP packet: that of IPv4 itself, as on Linux's `lo`.
 pub const MTU: usize = 65_535;
 
 /// Largest segment payload before options to `peer` (RFC 9293 3.7.1).
 pub const fn mss(peer: IpAddress) -> u16 {
-    MTU as u16 - path_mtu::headers(peer)
+    MTU as u16 - headers(peer)
 }
 
 /// Largest frame.

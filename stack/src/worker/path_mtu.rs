@@ -6,10 +6,7 @@ use hashbrown::HashMap;
 use tpa_tcp::wire::IpAddress;
 use tpa_tcp::{Duration, Instant};
 
-/// Length of the IP and TCP headers without options in a packet to `peer`.
-pub const fn headers(peer: IpAddress) -> u16 {
-    if peer.is_v4() { 20 + 20 } else { 40 + 20 }
-}
+use crate::identity::headers;
 
 /// Least MTU that is believed (Linux `net.ipv4.route.min_pmtu`): a forged
 /// report cannot force tiny segments.
